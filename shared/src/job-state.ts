@@ -1,0 +1,86 @@
+import { SyncError } from './sync-error.ts'
+import type { Outcome } from './job.ts'
+
+/*
+ * The states of a job, and everything that can move one. Both sides use this reducer; nothing else decides a transition.
+ *
+ *   queued ──lease──► leased ──accept/report──► running ──complete──► succeeded | failed | canceled
+ *     │  │              │ │                      │   │
+ *     │  │              │ └──refuse──► refused   │   └──cancel──► canceling ──complete──► canceled | succeeded | failed
+ *     │  └─cancel─► canceled  (before a lease)   │
+ *     └──expire──► expired                       └──lapse──► lost ──report──► running   (same epoch, fence still newest)
+ *                                                             └────complete──► what the agent's journal and the receipt say
+ *
+ * `expire` and `lapse` are computed when a job is read (there is no cron); they are written down at the next claim.
+ */
+export const jobStates = [
+  'queued',
+  'leased',
+  'running',
+  'canceling',
+  'succeeded',
+  'failed',
+  'canceled',
+  'refused',
+  'expired',
+  'lost',
+] as const
+export type JobState = (typeof jobStates)[number]
+
+export type JobChange =
+  | { type: 'lease' }
+  | { type: 'accept' }
+  | { type: 'refuse' }
+  | { type: 'report'; cancelAsked: boolean }
+  | { type: 'cancel' }
+  | { type: 'expire' }
+  | { type: 'lapse' }
+  | { type: 'complete'; outcome: Outcome }
+
+/** True when nothing moves the job any more. A lost job is not finished: its agent may come back and tell the truth. */
+export function isFinished(state: JobState): boolean {
+  return ['succeeded', 'failed', 'canceled', 'refused', 'expired'].includes(state)
+}
+
+/** True while the job occupies its target. */
+export function isActive(state: JobState): boolean {
+  return ['leased', 'running', 'canceling'].includes(state)
+}
+
+/**
+ * The state after a change. Throws SyncError `job-finished` when the job has ended and `conflict` when the change does
+ * not fit the state. A second cancel changes nothing.
+ */
+export function nextState(state: JobState, change: JobChange): JobState {
+  if (isFinished(state)) throw new SyncError('job-finished', `The job has already ended as ${state}.`)
+  switch (change.type) {
+    case 'lease':
+      if (state === 'queued') return 'leased'
+      break
+    case 'expire':
+      if (state === 'queued') return 'expired'
+      break
+    case 'refuse':
+      if (state === 'leased' || state === 'lost') return 'refused'
+      break
+    case 'accept':
+      if (state === 'leased' || state === 'running' || state === 'lost') return 'running'
+      if (state === 'canceling') return 'canceling'
+      break
+    case 'report':
+      if (isActive(state) || state === 'lost') return change.cancelAsked ? 'canceling' : 'running'
+      break
+    case 'cancel':
+      if (state === 'queued') return 'canceled'
+      if (isActive(state)) return 'canceling'
+      if (state === 'lost') return 'lost'
+      break
+    case 'lapse':
+      if (isActive(state)) return 'lost'
+      break
+    case 'complete':
+      if (isActive(state) || state === 'lost') return change.outcome
+      break
+  }
+  throw new SyncError('conflict', `A job that is ${state} cannot ${change.type}.`)
+}

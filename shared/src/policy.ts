@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { databaseNameSchema, tablesSchema, type JobParams } from './job.ts'
+import type { ArchiveKind } from './manifest.ts'
+import { parseTablePattern, type TableName } from './table-pattern.ts'
+import { SyncError, type SyncErrorCode } from './sync-error.ts'
+
+/** The agent's own policy, read from agent.yaml. What it does not allow does not happen, whatever was signed. */
+
+const databaseSchema = z.strictObject({
+  /** Name of the environment variable with the URL. Default: <NAME>_DATABASE_URL. */
+  url_env: z
+    .string()
+    .regex(/^[A-Z][A-Z0-9_]*$/)
+    .optional(),
+  role: z.enum(['source', 'target', 'both']),
+  /** Never a target unless a route names it. */
+  protected: z.boolean().default(false),
+  /** Allow a URL that leads through a proxy which does not pass PostgreSQL's own backend pid. */
+  via_proxy: z.boolean().default(false),
+})
+
+const routeSchema = z.strictObject({
+  from: databaseNameSchema,
+  to: databaseNameSchema,
+  tables: z
+    .strictObject({ include: tablesSchema.default(['*.*']), exclude: tablesSchema.default([]) })
+    .default({ include: ['*.*'], exclude: [] }),
+  /** Refuse when a table would lose more than this share of its rows, in percent. Absent: no guard. */
+  max_row_drop_pct: z.number().min(0).max(100).optional(),
+})
+export type Route = z.infer<typeof routeSchema>
+
+const limitsSchema = z.strictObject({
+  concurrent_jobs: z.literal(1).default(1),
+  connections_per_database: z.int().min(1).max(32).default(4),
+})
+
+export const policySchema = z.strictObject({
+  databases: z.record(databaseNameSchema, databaseSchema),
+  routes: z.array(routeSchema).default([]),
+  /** `checksums`: rows and an order-independent checksum of every table; `counts`: rows only. */
+  verify: z.enum(['checksums', 'counts']).default('checksums'),
+  limits: limitsSchema.default({ concurrent_jobs: 1, connections_per_database: 4 }),
+})
+export type Policy = z.infer<typeof policySchema>
+
+/** SHA-256 (hex) of the parsed policy in canonical form: the same for the same meaning, whatever the file's layout. */
+export function policySha256(policy: Policy): string {
+  return createHash('sha256').update(canonicalJson(policy)).digest('hex')
+}
+
+function canonicalJson(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  if (typeof value === 'object' && value !== null) {
+    const entries = Object.entries(value).filter(([, inner]) => inner !== undefined)
+    entries.sort(([a], [b]) => (a < b ? -1 : 1))
+    return `{${entries.map(([key, inner]) => `${JSON.stringify(key)}:${canonicalJson(inner)}`).join(',')}}`
+  }
+  return JSON.stringify(value)
+}
+
+/** What a restore needs to know of its archive for the policy to decide. */
+export interface ArchiveOrigin {
+  source: string
+  kind: ArchiveKind
+}
+
+export type PolicyVerdict =
+  | { allowed: true; route: Route | undefined }
+  | { allowed: false; code: SyncErrorCode; message: string; hint: string }
+
+/**
+ * What the agent says to a job. Pure, so that the control plane can show the answer in advance; the agent decides.
+ * Deny by default. `archive` is needed for a restore. A safety backup may always go back to where it was taken from,
+ * when that database is a target of some route.
+ */
+export function evaluatePolicy(policy: Policy, params: JobParams, archive?: ArchiveOrigin): PolicyVerdict {
+  const named =
+    params.kind === 'export'
+      ? [params.source]
+      : params.kind === 'sync'
+        ? [params.source, params.target]
+        : [params.target]
+  for (const name of named) {
+    if (!policy.databases[name]) {
+      return deny('database-unknown', `The agent knows no database "${name}".`, `It knows: ${known(policy)}.`)
+    }
+  }
+  switch (params.kind) {
+    case 'export':
+      return policy.databases[params.source]?.role === 'target'
+        ? deny(
+            'policy-denied',
+            `The policy gives "${params.source}" the role target only.`,
+            'Give it the role source or both in agent.yaml.',
+          )
+        : { allowed: true, route: undefined }
+    case 'sync':
+      if (params.source === params.target) {
+        return deny('same-database', 'Source and target are the same database.', 'Name two different databases.')
+      }
+      return evaluateFlow(policy, params.source, params.target)
+    case 'restore': {
+      if (!archive)
+        return deny('archive-unknown', 'The archive is not known.', 'List the archives and name one of them.')
+      const isPutBack = archive.kind === 'safety-backup' && archive.source === params.target
+      const targeted = policy.routes.some((route) => route.to === params.target)
+      if (isPutBack && targeted) return { allowed: true, route: undefined }
+      return evaluateFlow(policy, archive.source, params.target)
+    }
+  }
+}
+
+/** True when the route lets this table flow. */
+export function routeAllows(route: Route, table: TableName): boolean {
+  const matches = (pattern: string): boolean => parseTablePattern(pattern).matches(table)
+  return route.tables.include.some(matches) && !route.tables.exclude.some(matches)
+}
+
+/** The verdict as an error to throw. */
+export function policyError(verdict: Extract<PolicyVerdict, { allowed: false }>): SyncError {
+  return new SyncError(verdict.code, verdict.message, { hint: verdict.hint })
+}
+
+function evaluateFlow(policy: Policy, from: string, to: string): PolicyVerdict {
+  const target = policy.databases[to]
+  const route = policy.routes.find((line) => line.from === from && line.to === to)
+  if (route && target?.role !== 'source' && policy.databases[from]?.role !== 'target') return { allowed: true, route }
+  if (target?.protected) {
+    return deny(
+      'target-protected',
+      `"${to}" is protected: it is never a target.`,
+      'Only a route in agent.yaml on the agent itself can change this.',
+    )
+  }
+  return deny(
+    'policy-denied',
+    `The policy has no route from "${from}" to "${to}".`,
+    'Add the route to agent.yaml on the agent, if it is meant.',
+  )
+}
+
+function known(policy: Policy): string {
+  return Object.keys(policy.databases).join(', ') || 'none'
+}
+
+function deny(code: SyncErrorCode, message: string, hint: string): PolicyVerdict {
+  return { allowed: false, code, message, hint }
+}

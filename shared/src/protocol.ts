@@ -1,0 +1,180 @@
+import { z } from 'zod'
+import { agentEventSchema, progressSchema } from './event.ts'
+import {
+  agentIdSchema,
+  databaseNameSchema,
+  engineSchema,
+  jobIdSchema,
+  jobParamsSchema,
+  outcomeSchema,
+  phaseSchema,
+  targetStateSchema,
+} from './job.ts'
+import { jobStates } from './job-state.ts'
+import { archiveSummarySchema } from './manifest.ts'
+import { sha256Schema } from './order.ts'
+import { policySchema } from './policy.ts'
+
+/**
+ * Bodies of protocol v1 (docs/PROTOCOL.md). Requests are strict, replies are loose: an older agent ignores what a newer
+ * control plane adds. The control plane sees names, numbers and codes only.
+ */
+
+// Batches: at most 200 events and 256 KiB a request; the server refuses bodies over 1 MiB anyway.
+export const BATCH_MAX_EVENTS = 200
+export const BATCH_MAX_BYTES = 256 * 1024
+
+const epochSchema = z.int().positive()
+/** Free text on the server: an agent may know codes that its control plane does not. */
+const codeSchema = z.string().max(64)
+const textSchema = z.string().max(2000)
+
+export const inventorySchema = z.object({
+  name: databaseNameSchema,
+  role: z.enum(['source', 'target', 'both']),
+  protected: z.boolean(),
+})
+
+export const pollRequestSchema = z.strictObject({
+  version: z.string().max(64),
+  boot_id: z.string().max(64),
+  policy: policySchema,
+  policy_sha256: sha256Schema,
+  trusted_kids: z.array(z.string().max(128)).max(32),
+  databases: z.array(inventorySchema).max(200),
+  running: z.array(z.object({ job: jobIdSchema, epoch: epochSchema, phase: phaseSchema.optional() })).max(16),
+})
+export type PollRequest = z.infer<typeof pollRequestSchema>
+
+export const pollReplySchema = z.looseObject({
+  poll_after_ms: z.int().positive(),
+  order: z.string().optional(),
+  cancel: z.array(z.string()),
+})
+export type PollReply = z.infer<typeof pollReplySchema>
+
+export const acceptRequestSchema = z.strictObject({
+  epoch: epochSchema,
+  verdict: z.enum(['accepted', 'refused']),
+  code: codeSchema.optional(),
+  message: textSchema.optional(),
+  hint: textSchema.optional(),
+})
+export type AcceptRequest = z.infer<typeof acceptRequestSchema>
+
+export const acceptReplySchema = z.looseObject({ lease_ms: z.int().nonnegative() })
+
+export const reportRequestSchema = z.strictObject({
+  epoch: epochSchema,
+  phase: phaseSchema,
+  /** How long nothing has moved, in milliseconds: alive but stalled is visible. */
+  stalled_ms: z.int().nonnegative(),
+  progress: progressSchema.optional(),
+  events: z.array(agentEventSchema).max(BATCH_MAX_EVENTS),
+})
+export type ReportRequest = z.infer<typeof reportRequestSchema>
+
+export const reportReplySchema = z.looseObject({
+  lease_ms: z.int().nonnegative(),
+  cancel: z.boolean(),
+  ack_aseq: z.int().nonnegative(),
+  next_batch_ms: z.int().positive(),
+})
+export type ReportReply = z.infer<typeof reportReplySchema>
+
+/** The row in the target that proves what a job did there. */
+export const receiptSchema = z.object({
+  job: z.string(),
+  epoch: z.int().nonnegative(),
+  fence: z.int().nonnegative(),
+  archive: z.string(),
+  engine: engineSchema,
+  committed_at: z.iso.datetime(),
+})
+export type Receipt = z.infer<typeof receiptSchema>
+
+/** The end of a job: the command line prints it, the agent completes with it, the API shows it. */
+export const jobResultSchema = z.object({
+  outcome: outcomeSchema,
+  code: codeSchema.optional(),
+  message: textSchema.optional(),
+  hint: textSchema.optional(),
+  details: z.array(textSchema).max(1000).optional(),
+  engine: engineSchema.optional(),
+  target_state: targetStateSchema,
+  receipt: receiptSchema.optional(),
+  archive: archiveSummarySchema.optional(),
+  safety_backup: archiveSummarySchema.optional(),
+  tables: z.int().nonnegative(),
+  rows: z.int().nonnegative(),
+  /** Uncompressed COPY text. */
+  bytes: z.int().nonnegative(),
+  seconds: z.number().nonnegative(),
+  peak_rss_mb: z.number().nonnegative(),
+})
+export type JobResult = z.infer<typeof jobResultSchema>
+
+export const completeRequestSchema = z.strictObject({
+  epoch: epochSchema,
+  result: jobResultSchema,
+  last_aseq: z.int().nonnegative(),
+})
+export type CompleteRequest = z.infer<typeof completeRequestSchema>
+
+/** 200 with the final state, or 202 while events up to last_aseq are missing. */
+export const completeReplySchema = z.looseObject({ state: z.string(), ack_aseq: z.int().nonnegative() })
+
+export const archivesRequestSchema = z.strictObject({ archives: z.array(archiveSummarySchema).max(500) })
+export type ArchivesRequest = z.infer<typeof archivesRequestSchema>
+
+/** A job as people see it. */
+export const jobViewSchema = z.object({
+  id: jobIdSchema,
+  agent: agentIdSchema,
+  params: jobParamsSchema,
+  state: z.enum(jobStates),
+  phase: phaseSchema.nullable(),
+  target_state: targetStateSchema,
+  requested_by: z.string(),
+  created_at: z.iso.datetime(),
+  started_at: z.iso.datetime().nullable(),
+  finished_at: z.iso.datetime().nullable(),
+  cancel_requested_at: z.iso.datetime().nullable(),
+  start_before: z.iso.datetime(),
+  stalled_ms: z.int().nullable(),
+  progress: progressSchema.nullable(),
+  result: jobResultSchema.nullable(),
+  /** Of a refusal or failure, also before there is a result. */
+  code: z.string().nullable(),
+  message: z.string().nullable(),
+  hint: z.string().nullable(),
+})
+export type JobView = z.infer<typeof jobViewSchema>
+
+/** Body of POST /v1/jobs: a job's params, flat, and who should do it when several agents could. */
+export const createJobSchema = z
+  .looseObject({
+    agent: agentIdSchema.optional(),
+    /** Seconds until the job must have been begun; then it expires. */
+    start_within_seconds: z.int().min(1).max(86_400).optional(),
+  })
+  .transform(({ agent, start_within_seconds, ...rest }, context) => {
+    const params = jobParamsSchema.safeParse(rest)
+    if (params.success) return { agent, start_within_seconds, params: params.data }
+    for (const { message, path } of params.error.issues) context.addIssue({ code: 'custom', message, path })
+    return z.NEVER
+  })
+export type CreateJob = z.infer<typeof createJobSchema>
+
+/** RFC 9457, application/problem+json: what makes an answer ours, and not a proxy's. */
+export const problemSchema = z.looseObject({
+  type: z.string(),
+  title: z.string(),
+  status: z.int(),
+  code: z.string(),
+  hint: z.string().optional(),
+  retryable: z.boolean().optional(),
+  errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
+  ack_aseq: z.int().optional(),
+})
+export type Problem = z.infer<typeof problemSchema>

@@ -1,0 +1,100 @@
+import { createHash, randomUUID } from 'node:crypto'
+import { SignJWT, jwtVerify, type CryptoKey } from 'jose'
+import { SyncError } from './sync-error.ts'
+
+/*
+ * How an agent proves who it is: every request carries `authorization: MBS-JWS <token>`, a JWS by the agent's key over
+ * method, path with query, and the body's SHA-256, valid for 60 seconds. The server stores public keys only.
+ * The idea is RFC 9449 (DPoP) and RFC 7523 (private_key_jwt) in one.
+ */
+export const REQUEST_SCHEME = 'MBS-JWS'
+const REQUEST_TYPE = 'multiboard-sync-request+jwt'
+const REQUEST_MAX_AGE_S = 60
+/** Clocks of a VPS and of a function may differ a little. */
+const CLOCK_TOLERANCE_S = 30
+
+export interface RequestFacts {
+  method: string
+  /** Path with query, as sent: `/v1/agent/poll`. */
+  path: string
+  /** The body's bytes as text; empty for none. */
+  body: string
+  /** The control plane's origin: `https://sync.example.com`. */
+  origin: string
+}
+
+/** The authorization header for one request of an agent. `jti` is stable across retries of the same call. */
+export async function signRequest(
+  facts: RequestFacts,
+  agent: string,
+  key: CryptoKey,
+  jti: string = randomUUID(),
+): Promise<string> {
+  const token = await new SignJWT({ htm: facts.method, htu: facts.path, bh: sha256(facts.body) })
+    .setProtectedHeader({ alg: 'EdDSA', typ: REQUEST_TYPE })
+    .setIssuer(agent)
+    .setAudience(facts.origin)
+    .setJti(jti)
+    .setIssuedAt()
+    .setExpirationTime(`${REQUEST_MAX_AGE_S}s`)
+    .sign(key)
+  return `${REQUEST_SCHEME} ${token}`
+}
+
+/** The agent id that a request claims, unproven, to look its key up. Throws `unauthorized`. */
+export function claimedAgent(authorization: string | undefined): string {
+  const payload = tokenOf(authorization).split('.')[1] ?? ''
+  try {
+    const claims: unknown = JSON.parse(Buffer.from(payload, 'base64url').toString('utf8'))
+    if (typeof claims === 'object' && claims !== null && 'iss' in claims && typeof claims.iss === 'string') {
+      return claims.iss
+    }
+  } catch (cause) {
+    throw unauthorized(cause)
+  }
+  throw unauthorized()
+}
+
+/** Verifies a request against the agent's public key. Returns its jti. Throws `unauthorized` for anything amiss. */
+export async function verifyRequest(
+  authorization: string | undefined,
+  facts: RequestFacts,
+  agent: string,
+  key: CryptoKey,
+): Promise<{ jti: string }> {
+  try {
+    const { payload } = await jwtVerify(tokenOf(authorization), key, {
+      algorithms: ['EdDSA'],
+      typ: REQUEST_TYPE,
+      issuer: agent,
+      audience: facts.origin,
+      maxTokenAge: REQUEST_MAX_AGE_S,
+      clockTolerance: CLOCK_TOLERANCE_S,
+      requiredClaims: ['jti', 'iat', 'exp', 'htm', 'htu', 'bh'],
+    })
+    // jose accepts an array that contains the audience; we want exactly one.
+    if (payload.aud !== facts.origin) throw new Error('aud')
+    if (payload['htm'] !== facts.method || payload['htu'] !== facts.path) throw new Error('htu')
+    if (payload['bh'] !== sha256(facts.body)) throw new Error('bh')
+    return { jti: String(payload.jti) }
+  } catch (cause) {
+    throw unauthorized(cause)
+  }
+}
+
+function tokenOf(authorization: string | undefined): string {
+  const [scheme, token] = authorization?.split(' ') ?? []
+  if (scheme !== REQUEST_SCHEME || !token) throw unauthorized()
+  return token
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('base64url')
+}
+
+function unauthorized(cause?: unknown): SyncError {
+  return new SyncError('unauthorized', "The request is not signed by a key of this control plane's agents.", {
+    hint: "Check AGENT_ID, the agent's key, CONTROL_PLANE_URL and the clocks of both machines.",
+    cause,
+  })
+}

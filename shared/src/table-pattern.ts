@@ -1,0 +1,76 @@
+import { SyncError } from './sync-error.ts'
+
+export interface TableName {
+  schema: string
+  name: string
+}
+
+/** Tests one table's name; keeps the text it was made from. */
+export interface TablePattern {
+  text: string
+  matches(table: TableName): boolean
+  /** True when the text can only mean one table, so that its absence is an error. */
+  exact: boolean
+}
+
+/**
+ * Parses `schema.table` with `*` and `?` as wildcards. Parts may be quoted as in SQL (`"my.schema"."a""b"`): then
+ * nothing in them is special. Names are never folded to lower case. Without a schema the pattern means `public`.
+ * Throws SyncError `invalid-request`.
+ */
+export function parseTablePattern(text: string): TablePattern {
+  const parts = splitParts(text)
+  const [schema, name] = parts.length === 2 ? parts : [{ text: 'public', quoted: true }, parts[0]]
+  if (!schema || !name || parts.length > 2) {
+    throw new SyncError('invalid-request', 'A table pattern has the form schema.table.', {
+      hint: 'Write names with dots in double quotes: "my.schema"."my.table".',
+    })
+  }
+  const schemaTest = partTest(schema)
+  const nameTest = partTest(name)
+  return {
+    text,
+    exact: !isWild(schema) && !isWild(name),
+    matches: (table) => schemaTest(table.schema) && nameTest(table.name),
+  }
+}
+
+/** `public.Component`, quoted where a plain form would be read differently. parseTablePattern reads it back. */
+export function formatTableName(table: TableName): string {
+  return `${formatPart(table.schema)}.${formatPart(table.name)}`
+}
+
+interface NamePart {
+  text: string
+  quoted: boolean
+}
+
+function splitParts(text: string): NamePart[] {
+  const parts: NamePart[] = []
+  const part = /(?:"((?:[^"]|"")+)"|([^".]+))(?:\.|$)/gy
+  let end = 0
+  for (const match of text.matchAll(part)) {
+    end = match.index + match[0].length
+    const quoted = match[1] !== undefined
+    parts.push({ text: quoted ? (match[1] ?? '').replaceAll('""', '"') : (match[2] ?? ''), quoted })
+  }
+  return end === text.length && !text.endsWith('.') ? parts : []
+}
+
+function isWild(part: NamePart): boolean {
+  return !part.quoted && /[*?]/.test(part.text)
+}
+
+function partTest(part: NamePart): (name: string) => boolean {
+  if (!isWild(part)) return (name) => name === part.text
+  const source = part.text
+    .replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
+  const expression = new RegExp(`^${source}$`, 'su')
+  return (name) => expression.test(name)
+}
+
+function formatPart(name: string): string {
+  return /^[^".*?\s]+$/.test(name) ? name : `"${name.replaceAll('"', '""')}"`
+}
