@@ -151,7 +151,7 @@ async function launch(place: Place, options: PostgresOptions, password: string) 
       await ready(child, port, password)
       return { child, port }
     } catch (error) {
-      child.kill('SIGQUIT')
+      await end(child, ['SIGQUIT', 'SIGKILL'])
       const log = await readFile(join(place.dataDir, 'server.log'), 'utf8')
       const portTaken = options.port === undefined && log.includes('could not bind IPv4 address')
       if (portTaken && attempt < portAttempts) continue
