@@ -1,0 +1,141 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import pg from 'pg'
+import { canceled } from './canceled.ts'
+import { fromPgError } from './pg-error.ts'
+
+/** A database as the agent knows it. The URL holds a password: it appears in no message, hint or detail. */
+export interface DatabaseUrl {
+  /** The agent's name for it: `production` for PRODUCTION_DATABASE_URL. */
+  name: string
+  url: string
+  /** True when a proxy that keeps one server session for one client stands between, so that process ids differ. */
+  viaProxy: boolean
+}
+
+export interface Connected {
+  client: pg.Client
+  backendPid: number
+  /** server_version_num: 180004. */
+  serverVersion: number
+  /** ParameterStatus messages of the start: what libpq would remember. */
+  parameters: Record<string, string>
+  /** Undefined while the connection is whole. */
+  readonly broken: () => unknown
+}
+
+/** A host that does not answer within this time is down; TLS and SCRAM over a slow line need two seconds. */
+const connectTimeoutMs = 15_000
+/** A firewall that drops idle connections in silence does so after some minutes. */
+const keepAliveDelayMs = 30_000
+/** The oldest version whose catalogues we read (13.0). */
+const oldestServerVersion = 130_000
+
+/**
+ * Connects and looks whom it reached: a server of version 13 or newer, without a pooler in between (unless viaProxy).
+ * Changes no setting. Tries once. Throws SyncError `config-invalid`, `database-unreachable`, `database-auth`,
+ * `database-missing`, `database-pooler`, `database-version`, or what the signal was aborted with.
+ */
+export async function connect(database: DatabaseUrl, purpose: string, signal: AbortSignal): Promise<Connected> {
+  if (signal.aborted) throw canceled(signal)
+  const client = newClient(database, purpose)
+  let broken: unknown
+  client.on('error', (error) => (broken ??= error))
+  const parameters: Record<string, string> = {}
+  client.connection.on('parameterStatus', (message: { parameterName: string; parameterValue: string }) => {
+    parameters[message.parameterName] = message.parameterValue
+  })
+  const stop = () => cut(client)
+  signal.addEventListener('abort', stop, { once: true })
+  try {
+    await client.connect()
+    const { rows } = await client.query<{ pid: number; version: number }>(
+      `select pg_backend_pid() as pid, current_setting('server_version_num')::int as version`,
+    )
+    const [row] = rows
+    if (row === undefined) throw new Error('the first query answered nothing')
+    refuseOthers(database, client, row)
+    return { client, backendPid: row.pid, serverVersion: row.version, parameters, broken: () => broken }
+  } catch (error) {
+    cut(client)
+    if (signal.aborted) throw canceled(signal)
+    throw fromConnectError(error, database)
+  } finally {
+    signal.removeEventListener('abort', stop)
+  }
+}
+
+/** Ends the connection at once, whatever it is doing. node-pg has no call for this. */
+export function cut(client: pg.Client): void {
+  client.connection.stream.destroy()
+}
+
+function newClient({ name, url }: DatabaseUrl, purpose: string): pg.Client {
+  try {
+    if (!/^postgres(ql)?:\/\//.test(url)) throw new Error('not a URL of PostgreSQL')
+    return new pg.Client({
+      connectionString: url,
+      fallback_application_name: `multiboard-sync ${purpose}`,
+      connectionTimeoutMillis: connectTimeoutMs,
+      keepAlive: true,
+      keepAliveInitialDelayMillis: keepAliveDelayMs,
+    })
+  } catch (error) {
+    throw new SyncError('config-invalid', `The URL of the database ${name} cannot be read.`, {
+      hint: 'It has the form postgres://user:password@host:5432/database; percent-encode special characters.',
+      cause: error,
+    })
+  }
+}
+
+function refuseOthers({ name, viaProxy }: DatabaseUrl, client: pg.Client, row: { pid: number; version: number }): void {
+  // A pooler invents the process id it announces. node-pg keeps it without having a type for it.
+  const announced = (client as pg.Client & { processID: number | null }).processID
+  if (announced !== row.pid && !viaProxy) {
+    throw new SyncError('database-pooler', `The URL of the database ${name} leads to a connection pooler.`, {
+      hint: 'Use the direct URL of the database: usually port 5432 instead of 6543, a host without "-pooler", no pgbouncer=true. Set viaProxy only for a proxy that keeps sessions apart.',
+    })
+  }
+  if (row.version < oldestServerVersion) {
+    const major = Math.floor(row.version / 10_000)
+    throw new SyncError(
+      'database-version',
+      `The database ${name} runs PostgreSQL ${major}; 13 is the oldest supported.`,
+      {
+        hint: 'Upgrade the server.',
+      },
+    )
+  }
+}
+
+function fromConnectError(thrown: unknown, { name }: DatabaseUrl): SyncError {
+  const doing = `connecting to the database ${name}`
+  const known = fromPgError(thrown, doing)
+  if (known.code !== 'query-failed' && known.code !== 'connection-lost') return known
+  const [why, hint] = unreachableReason(thrown)
+  return new SyncError('database-unreachable', `The database ${name} cannot be reached: ${why}.`, {
+    hint,
+    retryable: true,
+    cause: thrown,
+  })
+}
+
+function unreachableReason(thrown: unknown): [string, string] {
+  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
+  const message = thrown instanceof Error ? thrown.message : ''
+  const place = "Check host and port in the database's URL"
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return ['its host name is not known', `${place}, and DNS.`]
+  if (code === 'ECONNREFUSED') return ['nothing listens there', `${place}, and that the server runs.`]
+  if (message === 'timeout expired' || code === 'ETIMEDOUT')
+    return ['it does not answer', `${place}, and the firewall.`]
+  if (message.includes('does not support SSL')) return ['it does not speak TLS', 'Remove sslmode from the URL.']
+  if (/CERT|SELF_SIGNED|ERR_TLS|UNABLE_TO_/.test(code)) {
+    return [
+      `its certificate was not accepted (${code})`,
+      'Add sslrootcert=<file> to the URL; sslmode=no-verify switches the check off.',
+    ]
+  }
+  return [
+    /^[0-9A-Z_]+$/.test(code) ? code : 'the connection broke while it was made',
+    `${place}, and the server's log.`,
+  ]
+}

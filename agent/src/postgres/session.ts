@@ -1,0 +1,143 @@
+import type pg from 'pg'
+import { canceled } from './canceled.ts'
+import { connect, cut, type DatabaseUrl } from './connect.ts'
+import { connectionLost, fromPgError } from './pg-error.ts'
+
+export type { DatabaseUrl } from './connect.ts'
+
+/*
+ * One connection to one database, the same on both ends of a copy.
+ *
+ * Promises: settings under which a value's text is the same on source and target; errors as SyncErrors without values;
+ * aborting the signal ends the connection at once, in the middle of anything. Never: retries (a lost session has lost its
+ * snapshot and its locks), reconnects, or waits for a lock longer than lockTimeoutMs unless a caller says so.
+ */
+
+export interface Session extends AsyncDisposable {
+  /** For COPY streams. Its errors go through fromPgError. */
+  readonly client: pg.Client
+  /** The agent's name for the database. */
+  readonly database: string
+  /** server_version_num: 180004. */
+  readonly serverVersion: number
+  readonly backendPid: number
+  /** One statement. int8 and numeric arrive as strings, "char" and name as strings, timestamps as Date. */
+  query<Row extends object>(sql: string, values?: unknown[]): Promise<Row[]>
+  /** A simple query: may hold many statements, which then are one transaction unless they say otherwise. */
+  run(sql: string): Promise<void>
+  /** Polite end; answers once the server has let go. Twice is once. */
+  close(): Promise<void>
+  /** Cuts the socket: the only way to stop a COPY TO. */
+  destroy(): void
+}
+
+export interface SessionOptions {
+  /** Shown in pg_stat_activity: `multiboard-sync <purpose>`. */
+  purpose: string
+  signal: AbortSignal
+  /** The server refuses writes in this session. */
+  readOnly?: boolean
+  lockTimeoutMs?: number
+}
+
+/** Long enough for a short transaction of somebody else, short enough not to make others queue behind us. */
+const defaultLockTimeoutMs = 5_000
+/** A server that is alive answers a Terminate at once. */
+const closeTimeoutMs = 5_000
+
+/** Opens a session. Tries once. Throws as connect() does. */
+export async function openSession(database: DatabaseUrl, options: SessionOptions): Promise<Session> {
+  const { signal, purpose } = options
+  const { client, backendPid, serverVersion, broken } = await connect(database, purpose, signal)
+  const doing = `working in the database ${database.name}`
+  let closing: Promise<void> | undefined
+  let isCut = false
+
+  const destroy = () => {
+    isCut = true
+    signal.removeEventListener('abort', destroy)
+    cut(client)
+  }
+  signal.addEventListener('abort', destroy, { once: true })
+
+  const ask = async <T>(work: () => Promise<T>): Promise<T> => {
+    if (signal.aborted) throw canceled(signal)
+    if (isCut || broken() !== undefined) throw connectionLost(doing, broken())
+    try {
+      return await work()
+    } catch (error) {
+      if (signal.aborted) throw canceled(signal)
+      // The server's own last words (57P01) say more than the closed socket that follows them.
+      throw fromPgError(error, doing)
+    }
+  }
+  const run = async (sql: string) => await ask(async () => void (await client.query(sql)))
+  const end = async () => {
+    signal.removeEventListener('abort', destroy)
+    if (isCut || broken() !== undefined) return cut(client)
+    const timer = setTimeout(() => cut(client), closeTimeoutMs)
+    try {
+      await client.end()
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  const session: Session = {
+    client,
+    database: database.name,
+    serverVersion,
+    backendPid,
+    query: async <Row extends object>(sql: string, values: unknown[] = []) =>
+      await ask(async () => (await client.query<Row>(sql, values)).rows),
+    run,
+    close: async () => await (closing ??= end()),
+    destroy,
+    [Symbol.asyncDispose]: async () => await (closing ??= end()),
+  }
+  try {
+    await run(settings(purpose, serverVersion, options))
+    return session
+  } catch (error) {
+    destroy()
+    throw error
+  }
+}
+
+/**
+ * What makes text the same on both ends (PostgreSQL documentation, 20.11), and what keeps a role's or database's own
+ * settings from stopping us. One simple query.
+ */
+function settings(purpose: string, serverVersion: number, options: SessionOptions): string {
+  const lockTimeoutMs = Math.round(options.lockTimeoutMs ?? defaultLockTimeoutMs)
+  // application_name is cut at 63 bytes by the server; anything but plain letters would have to be quoted.
+  const name = `multiboard-sync ${purpose.replaceAll(/[^\w .:-]/g, '_')}`
+  return [
+    `set application_name = '${name}'`,
+    `set client_encoding = 'UTF8'`,
+    `set datestyle = 'ISO'`,
+    `set intervalstyle = 'postgres'`,
+    `set extra_float_digits = 1`,
+    `set timezone = 'UTC'`,
+    `set bytea_output = 'hex'`,
+    `set xmlbinary = 'base64'`,
+    `set xmloption = 'content'`,
+    `set lc_monetary = 'C'`,
+    `set standard_conforming_strings = on`,
+    `set quote_all_identifiers = off`,
+    `set array_nulls = on`,
+    `set search_path = ''`,
+    // Fails loudly instead of copying or counting the rows that a policy lets through.
+    `set row_security = off`,
+    `set check_function_bodies = off`,
+    // Compiling our long catalogue queries takes longer than running them.
+    `set jit = off`,
+    // Concurrent scans would start in the middle of a table: same rows, another order in every archive.
+    `set synchronize_seqscans = off`,
+    `set statement_timeout = 0`,
+    `set lock_timeout = ${lockTimeoutMs}`,
+    `set idle_in_transaction_session_timeout = 0`,
+    ...(serverVersion >= 140_000 ? [`set idle_session_timeout = 0`] : []),
+    ...(serverVersion >= 170_000 ? [`set transaction_timeout = 0`] : []),
+    ...(options.readOnly ? [`set default_transaction_read_only = on`] : []),
+  ].join(';\n')
+}

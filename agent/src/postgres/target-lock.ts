@@ -1,0 +1,18 @@
+import type { Session } from './session.ts'
+
+/** Two halves of one key, so that no application's own advisory lock is met by chance ("mbs1", "sync"). */
+const LOCK_KEYS = [0x6d627331, 0x73796e63]
+
+/**
+ * Takes the session-level lock that only one agent can hold on a database; false when another holds it. PostgreSQL
+ * frees it when the connection ends, however it ends.
+ */
+export async function tryLockTarget(session: Session): Promise<boolean> {
+  const [row] = await session.query<{ locked: boolean }>('select pg_try_advisory_lock($1, $2) as locked', LOCK_KEYS)
+  return row?.locked ?? false
+}
+
+/** Waits for the lock, at most the session's lock_timeout. Throws `lock-timeout`. */
+export async function waitForTargetLock(session: Session): Promise<void> {
+  await session.query('select pg_advisory_lock($1, $2)', LOCK_KEYS)
+}
