@@ -23,7 +23,7 @@ export interface TableInfo {
   /** Parents by INHERITS; a partition's parent is not among them. */
   inheritsOids: number[]
   /** True where COPY finds rows of the table's own: ordinary tables and leaf partitions. */
-  hasRows: boolean
+  isLeaf: boolean
   /** In the table's order. */
   columns: Column[]
   /** Column names in the key's order; empty without a primary key. */
@@ -46,12 +46,12 @@ export const userSchemas = `n.nspname !~ '^(pg_|multiboard_sync)' and n.nspname 
 
 /** All tables, foreign tables and materialized views, sorted by schema and name (by bytes). */
 export async function readTables(session: Session): Promise<TableInfo[]> {
-  const tables = await session.query<Omit<TableInfo, 'columns' | 'hasRows'>>(tablesSql)
+  const tables = await session.query<Omit<TableInfo, 'columns' | 'isLeaf'>>(tablesSql)
   const columns = await session.query<{ oid: number; columns: Column[] }>(columnsSql)
   const columnsOf = new Map(columns.map((row) => [row.oid, row.columns]))
   return tables.map((table) => ({
     ...table,
-    hasRows: table.kind === 'r',
+    isLeaf: table.kind === 'r',
     columns: columnsOf.get(table.oid) ?? [],
   }))
 }

@@ -1,0 +1,27 @@
+import { userSchemas } from './catalog.ts'
+import type { Session } from './session.ts'
+
+export interface Trigger {
+  oid: number
+  name: string
+  tableOid: number
+  schema: string
+  table: string
+  /** pg_trigger.tgenabled: origin, disabled, replica, always. */
+  enabled: 'O' | 'D' | 'R' | 'A'
+  /** The trigger of the partitioned table that this one follows; 0 when it stands for itself. */
+  parentOid: number
+}
+
+/** Triggers that users made, without those of constraints; by table and name. */
+export async function readTriggers(session: Session): Promise<Trigger[]> {
+  return await session.query<Trigger>(`
+    select t.oid::int8::float8 as oid, t.tgname::text as name, t.tgrelid::int8::float8 as "tableOid",
+           n.nspname::text as schema, c.relname::text as "table", t.tgenabled::text as enabled,
+           t.tgparentid::int8::float8 as "parentOid"
+    from pg_trigger t
+    join pg_class c on c.oid = t.tgrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    where not t.tgisinternal and ${userSchemas}
+    order by n.nspname collate "C", c.relname collate "C", t.tgname collate "C"`)
+}
