@@ -1,0 +1,153 @@
+import { readdir, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { jobIdSchema, jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
+import { archiveKindSchema, type ArchiveKind } from '@multiboard-sync/shared/manifest'
+import { jobResultSchema, type JobResult } from '@multiboard-sync/shared/protocol'
+import { openJsonLines, readJsonLines } from './json-lines.ts'
+
+/*
+ * What a job was about to do and what it did, on the disk before it goes on: one file per job, one line per fact, each
+ * line safe against a power cut once `record` resolves. After a crash the next boot reads here how far a job came and,
+ * together with the receipt in the target, says what became of it. The journal never decides anything by itself, never
+ * holds rows, URLs or secrets, and a job written here as begun is never begun again.
+ *
+ *   accepted ─► archive-begun ─► upload-opened* ─► archive-written ─► backup-written ─► committing ─► committed ─► finished
+ *                                                                      └ from here on only the receipt in the target knows
+ */
+
+/** Long enough to look into an old failure; finished journals are small. */
+const KEEP_FINISHED_MS = 30 * 24 * 3600 * 1000
+const SUFFIX = '.jsonl'
+
+const stepSchemas = {
+  accepted: z.object({ params: jobParamsSchema, epoch: z.int().positive(), fence: z.int().nonnegative() }),
+  'archive-begun': z.looseObject({ archive: z.string(), kind: archiveKindSchema }),
+  'upload-opened': z.object({ key: z.string(), uploadId: z.string() }),
+  'archive-written': z.looseObject({ archive: z.string() }),
+  'backup-written': z.looseObject({ archive: z.string() }),
+  /** Written before COMMIT is sent. */
+  committing: z.looseObject({}),
+  committed: z.looseObject({}),
+  finished: z.object({ result: jobResultSchema }),
+}
+type Steps = { [Step in keyof typeof stepSchemas]: z.input<(typeof stepSchemas)[Step]> }
+export type JournalStep = keyof Steps
+
+const lineSchema = z.looseObject({
+  at: z.iso.datetime(),
+  step: z.enum(Object.keys(stepSchemas) as [JournalStep, ...JournalStep[]]),
+})
+
+export interface Journal extends AsyncDisposable {
+  /** Resolves when the fact is on the disk; only then may what it announces be done. */
+  record<Step extends JournalStep>(step: Step, data: Steps[Step]): Promise<void>
+}
+
+/** A job that was begun and whose end is not written down. */
+export interface JournalSummary {
+  job: string
+  epoch: number
+  fence: number
+  params: JobParams
+  acceptedAt: string
+  /** The last step that was written down. */
+  lastStep: JournalStep
+  /** Multipart uploads that may be open still. */
+  uploads: { key: string; uploadId: string }[]
+  /** Archives of every run, whole or not: uploads may be open beneath them that were never written down. */
+  begun: { archive: string; kind: ArchiveKind }[]
+  archive: string | undefined
+  safetyBackup: string | undefined
+  /** True from just before COMMIT: the target may have been changed. */
+  mayHaveCommitted: boolean
+  /** True when COMMIT was answered: the target was changed. */
+  hasCommitted: boolean
+}
+
+/** Opens `<stateDir>/journal/<job>.jsonl`, new or with what it holds. */
+export async function openJournal(stateDir: string, job: string, now: () => Date = () => new Date()): Promise<Journal> {
+  const path = join(stateDir, 'journal', `${jobIdSchema.parse(job)}${SUFFIX}`)
+  const { lines } = await openJsonLines(path, lineSchema)
+  return {
+    record: async (step, data) => {
+      const fact = stepSchemas[step].parse(data)
+      await lines.append({ ...fact, at: now().toISOString(), step })
+    },
+    [Symbol.asyncDispose]: async () => await lines[Symbol.asyncDispose](),
+  }
+}
+
+/** The journals without an end, oldest first: what the next boot settles. Removes finished ones older than 30 days. */
+export async function unfinishedJournals(stateDir: string, now: Date = new Date()): Promise<JournalSummary[]> {
+  const folder = join(stateDir, 'journal')
+  const unfinished: JournalSummary[] = []
+  for (const name of await listJournals(folder)) {
+    const path = join(folder, name)
+    const lines = await readJsonLines(path, lineSchema)
+    const result = finishOf(lines)
+    if (result) {
+      if (now.getTime() - new Date(result.at).getTime() > KEEP_FINISHED_MS) await rm(path)
+      continue
+    }
+    const summary = summarize(name.slice(0, -SUFFIX.length), lines)
+    // Without its first line a job was never begun: the crash came before it was written.
+    if (summary) unfinished.push(summary)
+    else await rm(path)
+  }
+  return unfinished.toSorted((a, b) => (a.acceptedAt < b.acceptedAt ? -1 : 1))
+}
+
+/** The result written down for a job; undefined when there is none. For a completion that was never acknowledged. */
+export async function readFinished(stateDir: string, job: string): Promise<JobResult | undefined> {
+  const path = join(stateDir, 'journal', `${jobIdSchema.parse(job)}${SUFFIX}`)
+  return finishOf(await readJsonLines(path, lineSchema))?.result
+}
+
+type Line = z.infer<typeof lineSchema>
+
+async function listJournals(folder: string): Promise<string[]> {
+  try {
+    const names = await readdir(folder)
+    return names.filter((name) => name.endsWith(SUFFIX) && jobIdSchema.safeParse(name.slice(0, -SUFFIX.length)).success)
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw error
+  }
+}
+
+/** The end of the last run: a job leased again with a newer epoch has a new `accepted` and is unfinished until its end. */
+function finishOf(lines: Line[]): { at: string; result: JobResult } | undefined {
+  const last = lines.findLast(({ step }) => step === 'finished' || step === 'accepted')
+  if (last?.step !== 'finished') return undefined
+  return { at: last.at, result: stepSchemas.finished.parse(last).result }
+}
+
+function summarize(job: string, lines: Line[]): JournalSummary | undefined {
+  const begin = lines.findLastIndex(({ step }) => step === 'accepted')
+  const accepted = lines[begin]
+  if (!accepted) return undefined
+  const run = lines.slice(begin)
+  const has = (step: JournalStep): boolean => run.some((line) => line.step === step)
+  const archiveOf = (step: 'archive-written' | 'backup-written'): string | undefined => {
+    const line = run.find((one) => one.step === step)
+    return line && stepSchemas[step].parse(line).archive
+  }
+  return {
+    job,
+    ...stepSchemas.accepted.parse(accepted),
+    acceptedAt: accepted.at,
+    lastStep: run.at(-1)?.step ?? 'accepted',
+    // Of every run: an upload that an earlier epoch left open is an orphan, too.
+    uploads: lines
+      .filter(({ step }) => step === 'upload-opened')
+      .map((line) => stepSchemas['upload-opened'].parse(line)),
+    begun: lines
+      .filter(({ step }) => step === 'archive-begun')
+      .map((line) => stepSchemas['archive-begun'].parse(line)),
+    archive: archiveOf('archive-written'),
+    safetyBackup: archiveOf('backup-written'),
+    mayHaveCommitted: has('committing') || has('committed'),
+    hasCommitted: has('committed'),
+  }
+}

@@ -1,0 +1,102 @@
+import type { CryptoKey } from 'jose'
+import { z } from 'zod'
+import {
+  acceptReplySchema,
+  completeReplySchema,
+  pollReplySchema,
+  reportReplySchema,
+  type AcceptRequest,
+  type ArchivesRequest,
+  type CompleteRequest,
+  type PollReply,
+  type PollRequest,
+  type ReportReply,
+  type ReportRequest,
+} from '@multiboard-sync/shared/protocol'
+import { signRequest } from '@multiboard-sync/shared/signed-request'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { unreachable } from './control-plane-error.ts'
+import { readAnswer, type Answer } from './read-answer.ts'
+
+/*
+ * The agent's side of protocol v1: every call goes out, signed by the agent's key; nothing ever comes in. One function
+ * per endpoint, one request per call: waiting and trying again are the caller's (retry-delay.ts), who knows for how long.
+ * It never follows a redirect, never sends a secret, and never takes a stranger's answer for the control plane's.
+ */
+
+/** A cold start of a function plus a slow line; a lease is 90 s, so several attempts fit into one. */
+const DEFAULT_TIMEOUT_MS = 20_000
+
+type AcceptReply = z.infer<typeof acceptReplySchema>
+type CompleteReply = z.infer<typeof completeReplySchema>
+
+/** Every call rejects with ControlPlaneError, or with the signal's reason. */
+export interface ControlPlane {
+  poll(body: PollRequest, signal: AbortSignal): Promise<Answer<PollReply>>
+  accept(job: string, body: AcceptRequest, signal: AbortSignal): Promise<Answer<AcceptReply>>
+  report(job: string, body: ReportRequest, signal: AbortSignal): Promise<Answer<ReportReply>>
+  /** Status 200: the job has ended as `reply.state`. Status 202: events after `reply.ack_aseq` are missing still. */
+  complete(job: string, body: CompleteRequest, signal: AbortSignal): Promise<Answer<CompleteReply>>
+  archives(body: ArchivesRequest, signal: AbortSignal): Promise<Answer<unknown>>
+}
+
+export interface ControlPlaneOptions {
+  /** CONTROL_PLANE_URL; may have a path. */
+  url: string
+  agent: string
+  key: CryptoKey
+  version: string
+  timeoutMs?: number
+}
+
+export function connectControlPlane(options: ControlPlaneOptions): ControlPlane {
+  const base = parseUrl(options.url)
+  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
+
+  const call = async <T>(path: string, body: object, schema: z.ZodType<T>, signal: AbortSignal): Promise<Answer<T>> => {
+    signal.throwIfAborted()
+    const url = new URL(`${base.pathname.replace(/\/$/, '')}/v1/agent/${path}`, base.origin)
+    const text = JSON.stringify(body)
+    const facts = { method: 'POST', path: url.pathname, body: text, origin: base.origin }
+    const authorization = await signRequest(facts, options.agent, options.key)
+    try {
+      const response = await fetch(url, {
+        method: 'POST',
+        headers: {
+          authorization,
+          accept: 'application/json, application/problem+json',
+          'content-type': 'application/json',
+          'user-agent': `multiboard-sync-agent/${options.version}`,
+        },
+        body: text,
+        redirect: 'manual',
+        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
+      })
+      return await readAnswer(response, schema)
+    } catch (error) {
+      signal.throwIfAborted()
+      if (error instanceof SyncError) throw error
+      const isLate = error instanceof Error && error.name === 'TimeoutError'
+      throw unreachable(isLate ? `no answer within ${timeoutMs / 1000} s` : 'the connection failed', { cause: error })
+    }
+  }
+
+  const jobPath = (job: string, verb: string): string => `jobs/${encodeURIComponent(job)}/${verb}`
+  return {
+    poll: async (body, signal) => await call('poll', body, pollReplySchema, signal),
+    accept: async (job, body, signal) => await call(jobPath(job, 'accept'), body, acceptReplySchema, signal),
+    report: async (job, body, signal) => await call(jobPath(job, 'report'), body, reportReplySchema, signal),
+    complete: async (job, body, signal) => await call(jobPath(job, 'complete'), body, completeReplySchema, signal),
+    archives: async (body, signal) => await call('archives', body, z.unknown(), signal),
+  }
+}
+
+function parseUrl(text: string): URL {
+  const url = URL.parse(text)
+  if (url && (url.protocol === 'https:' || url.protocol === 'http:') && !url.username && !url.password && !url.search) {
+    return url
+  }
+  throw new SyncError('config-invalid', 'CONTROL_PLANE_URL is not an http(s) URL without user, password and query.', {
+    hint: 'For example https://sync.example.com',
+  })
+}

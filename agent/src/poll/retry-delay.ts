@@ -1,0 +1,41 @@
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import { systemClock, type Clock } from '../report/clock.ts'
+import { ControlPlaneError } from './control-plane-error.ts'
+
+const FIRST_DELAY_MS = 1_000
+/** Short enough that a lease of 90 s survives an outage that ends in time, long enough to leave a sick server alone. */
+const MAX_DELAY_MS = 15_000
+/** A Retry-After of hours, by mistake or by malice, must not silence the agent. */
+const MAX_RETRY_AFTER_MS = 120_000
+
+/** How long to wait after the n-th failure in a row (from 1): twofold growth with jitter, at least what Retry-After says. */
+export function retryDelayMs(error: unknown, failures: number, random: () => number = Math.random): number {
+  const ceilingMs = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(failures - 1, 30))
+  const backoffMs = Math.round(ceilingMs / 2 + (random() * ceilingMs) / 2)
+  const retryAfterMs = error instanceof ControlPlaneError ? (error.retryAfterMs ?? 0) : 0
+  return Math.max(backoffMs, Math.min(retryAfterMs, MAX_RETRY_AFTER_MS))
+}
+
+export interface KeepCallingOptions {
+  signal: AbortSignal
+  clock?: Clock
+  random?: () => number
+  /** Told before each wait, for the agent's own log. */
+  onRetry?: (error: unknown, failures: number, delayMs: number) => void
+}
+
+/** Calls until the control plane answers: retryable errors are waited out for ever, anything else is thrown. */
+export async function keepCalling<T>(options: KeepCallingOptions, call: () => Promise<T>): Promise<T> {
+  const { signal, clock = systemClock, random } = options
+  for (let failures = 1; ; failures += 1) {
+    try {
+      return await call()
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!toSyncError(error).retryable) throw error
+      const delayMs = retryDelayMs(error, failures, random)
+      options.onRetry?.(error, failures, delayMs)
+      await clock.sleep(delayMs, signal)
+    }
+  }
+}
