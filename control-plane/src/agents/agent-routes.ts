@@ -1,0 +1,48 @@
+import {
+  acceptRequestSchema,
+  archivesRequestSchema,
+  completeRequestSchema,
+  pollRequestSchema,
+  reportRequestSchema,
+} from '@multiboard-sync/shared/protocol'
+import { Hono } from 'hono'
+import { storeArchives } from '../archives/store-archives.ts'
+import type { ControlPlane } from '../control-plane.ts'
+import { acceptJob } from '../jobs/accept-job.ts'
+import { completeJob } from '../jobs/complete-job.ts'
+import { requireJobId } from '../jobs/job-row.ts'
+import { reportJob } from '../jobs/report-job.ts'
+import { parseBody } from '../web/read-body.ts'
+import { poll } from './poll.ts'
+import type { AgentEnv } from './require-agent.ts'
+
+/** What agents call, each call signed: /v1/agent/… */
+export function agentRoutes(control: ControlPlane) {
+  return new Hono<AgentEnv>()
+    .post('/poll', async (c) => {
+      const agent = c.get('agent')
+      return c.json(await poll(control, agent, parseBody(pollRequestSchema, agent.body, 'agent')))
+    })
+    .post('/jobs/:id/accept', async (c) => {
+      const { id, body } = c.get('agent')
+      const request = parseBody(acceptRequestSchema, body, 'agent')
+      return c.json(await acceptJob(control, id, requireJobId(c.req.param('id')), request))
+    })
+    .post('/jobs/:id/report', async (c) => {
+      const { id, body } = c.get('agent')
+      const request = parseBody(reportRequestSchema, body, 'agent')
+      return c.json(await reportJob(control, id, requireJobId(c.req.param('id')), request))
+    })
+    .post('/jobs/:id/complete', async (c) => {
+      const { id, body } = c.get('agent')
+      const request = parseBody(completeRequestSchema, body, 'agent')
+      const { status, reply } = await completeJob(control, id, requireJobId(c.req.param('id')), request)
+      return c.json(reply, status)
+    })
+    .post('/archives', async (c) => {
+      const { id, body } = c.get('agent')
+      const { archives } = parseBody(archivesRequestSchema, body, 'agent')
+      await storeArchives(control.database, id, archives)
+      return c.json({ archives: archives.length })
+    })
+}

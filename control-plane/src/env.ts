@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import type { JWK } from 'jose'
+import { z } from 'zod'
+import type { LeaseTimes } from './control-plane.ts'
+
+export interface ControlPlaneConfig {
+  databaseUrl: string
+  signingKey: JWK
+  /** Where people and agents reach us; its origin is in every signature. Under Node, default: the address we listen on. */
+  publicUrl?: string
+  adminToken: string
+  lease: LeaseTimes
+  host: string
+  port: number
+}
+
+const durationSchema = (defaultMs: number) => z.coerce.number().int().min(1).max(86_400_000).default(defaultMs)
+
+const jwkSchema = z
+  .string()
+  .transform((text, context) => {
+    try {
+      return JSON.parse(text) as unknown
+    } catch {
+      context.addIssue({ code: 'custom', message: 'is not JSON' })
+      return z.NEVER
+    }
+  })
+  .pipe(z.looseObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string(), d: z.string() }))
+
+const envSchema = z.object({
+  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://'),
+  SIGNING_KEY: jwkSchema,
+  PUBLIC_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }),
+  ADMIN_TOKEN: z.string().min(32, 'must have at least 32 characters'),
+  PORT: z.coerce.number().int().min(0).max(65_535).default(8787),
+  HOST: z.string().default('127.0.0.1'),
+  LEASE_MS: durationSchema(90_000),
+  LEASE_GRACE_MS: durationSchema(30_000),
+})
+
+/** The configuration from the environment. Throws one `config-invalid` that lists every mistake, and no value. */
+export function readEnv(env: NodeJS.ProcessEnv = process.env): ControlPlaneConfig & { publicUrl: string } {
+  const parsed = envSchema.safeParse({ ...withoutEmpty(env), ...keyFromFile(env) })
+  if (!parsed.success) {
+    const details = parsed.error.issues.map(({ path, message }) => `${String(path[0])}: ${message}`)
+    throw new SyncError('config-invalid', `The environment is not complete:\n${details.join('\n')}`, {
+      hint: 'See .env.example; SIGNING_KEY_FILE may name a file instead of SIGNING_KEY.',
+      details,
+    })
+  }
+  const { data } = parsed
+  return {
+    databaseUrl: data.DATABASE_URL,
+    signingKey: data.SIGNING_KEY,
+    publicUrl: data.PUBLIC_URL,
+    adminToken: data.ADMIN_TOKEN,
+    lease: { leaseMs: data.LEASE_MS, graceMs: data.LEASE_GRACE_MS },
+    host: data.HOST,
+    port: data.PORT,
+  }
+}
+
+/** An empty variable, as compose files leave them, is one that is not set. */
+function withoutEmpty(env: NodeJS.ProcessEnv): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''))
+}
+
+function keyFromFile({ SIGNING_KEY_FILE }: NodeJS.ProcessEnv): { SIGNING_KEY?: string } {
+  if (!SIGNING_KEY_FILE) return {}
+  try {
+    return { SIGNING_KEY: readFileSync(SIGNING_KEY_FILE, 'utf8') }
+  } catch (cause) {
+    throw new SyncError('config-invalid', 'The file that SIGNING_KEY_FILE names cannot be read.', {
+      hint: 'Check the path and that this user may read it.',
+      cause,
+    })
+  }
+}

@@ -1,0 +1,37 @@
+import { isFinished, nextState } from '@multiboard-sync/shared/job-state'
+import { appendEvents, endEvent, type NewEvent } from '../events/append-events.ts'
+import type { Database } from '../store/open-database.ts'
+import { jobUnknown, selectJob, stateNow, type JobRow } from './job-row.ts'
+
+/**
+ * Asks a job to stop. Before its lease it is canceled at once; later its agent is told, and stops unless the job is past
+ * the point of no return. A second time changes nothing. Throws `not-found`, `job-finished`.
+ */
+export async function cancelJob(database: Database, id: string, person: string): Promise<JobRow> {
+  return await database.transaction(async (transaction) => {
+    const [job] = await transaction.query<JobRow>(`${selectJob} from multiboard.jobs where id = $1 for update`, [id])
+    if (!job) throw jobUnknown()
+    if (job.state === 'canceled' || job.cancel_requested_at !== null) return job
+    const current = stateNow(job)
+    const next = nextState(current, { type: 'cancel' })
+    // A lease that lapsed stays as it is written, so that the next poll says `job.lost` once.
+    const state = current === 'lost' ? job.state : next
+    const [changed] = await transaction.query<JobRow>(writeCancel, [job.id, state, isFinished(state)])
+    const asked: NewEvent = {
+      src: 'user',
+      type: 'cancel.requested',
+      level: 'info',
+      at: new Date().toISOString(),
+      data: { by: person },
+    }
+    await appendEvents(transaction, job.id, isFinished(state) ? [asked, endEvent(state)] : [asked])
+    return changed ?? job
+  })
+}
+
+const writeCancel = `
+  update multiboard.jobs set
+    state = $2, cancel_requested_at = now(), finished_at = case when $3::boolean then now() end
+  where id = $1
+  returning *, now() as read_at
+`

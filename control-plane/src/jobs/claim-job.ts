@@ -1,0 +1,69 @@
+import { randomUUID } from 'node:crypto'
+import { nextState } from '@multiboard-sync/shared/job-state'
+import type { ControlPlane } from '../control-plane.ts'
+import { appendEvents, controlEvent } from '../events/append-events.ts'
+import { makeOrder } from '../orders/make-order.ts'
+import { violates, type Queries } from '../store/open-database.ts'
+import { selectJob, type JobRow } from './job-row.ts'
+
+/**
+ * Leases the oldest waiting job of an agent whose target is free, and answers its signed order. At most one; undefined
+ * when there is none, or when another agent was faster. Never: two active jobs on one target, one poll with two orders,
+ * or a fence that was raised without a lease (a live lease would then look superseded) — all of it is one transaction.
+ */
+export async function claimJob(
+  { database, lease, origin, signer }: ControlPlane,
+  agent: { id: string; jti: string; policySha256: string },
+): Promise<string | undefined> {
+  try {
+    return await database.transaction(async (transaction) => {
+      const [job] = await transaction.query<JobRow>(selectClaimable, [agent.id])
+      if (!job) return undefined
+      const state = nextState(job.state, { type: 'lease' })
+      const epoch = job.epoch + 1
+      const fence = await raiseFence(transaction, job.exclusive_key)
+      const order = makeOrder({
+        job,
+        epoch,
+        fence,
+        issuer: origin,
+        jti: randomUUID(),
+        policySha256: agent.policySha256,
+      })
+      const token = await signer.sign(order)
+      await transaction.query(writeLease, [job.id, lease.leaseMs, lease.graceMs, state, epoch, fence, agent.jti, token])
+      await appendEvents(transaction, job.id, [controlEvent('job.leased', { agent: agent.id, epoch, fence })])
+      return token
+    })
+  } catch (error) {
+    if (violates(error, 'jobs_one_active_per_target') || violates(error, 'jobs_one_per_poll')) return undefined
+    throw error
+  }
+}
+
+const selectClaimable = `
+  ${selectJob} from multiboard.jobs waiting
+  where agent = $1 and state = 'queued' and start_before > now() and not exists (
+    select from multiboard.jobs busy
+    where busy.exclusive_key = waiting.exclusive_key and busy.state in ('leased', 'running', 'canceling')
+  )
+  order by created_at, id limit 1 for update of waiting skip locked
+`
+
+const writeLease = `
+  update multiboard.jobs set
+    lease_expires_at = now() + $2 * interval '1 millisecond',
+    lost_at = now() + ($2 + $3) * interval '1 millisecond',
+    state = $4, epoch = $5, fence = $6, last_aseq = 0, leased_jti = $7, order_jws = $8
+  where id = $1
+`
+
+async function raiseFence(transaction: Queries, exclusiveKey: string): Promise<number> {
+  const [row] = await transaction.query<{ fence: number }>(
+    `insert into multiboard.target_fences as t (exclusive_key, fence) values ($1, 1)
+     on conflict (exclusive_key) do update set fence = t.fence + 1 returning fence`,
+    [exclusiveKey],
+  )
+  if (!row) throw new Error('raising a fence returned no row')
+  return row.fence
+}

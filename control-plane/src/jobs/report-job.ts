@@ -1,0 +1,69 @@
+import type { AgentEvent } from '@multiboard-sync/shared/event'
+import { nextState } from '@multiboard-sync/shared/job-state'
+import type { ReportReply, ReportRequest } from '@multiboard-sync/shared/protocol'
+import type { ControlPlane } from '../control-plane.ts'
+import { agentEvent, appendEvents, controlEvent } from '../events/append-events.ts'
+import { ProblemError } from '../web/problem.ts'
+import { lockJobOfAgent, renewLease, requireLease } from './hold-lease.ts'
+
+// An agent that reports is at work: one request per two seconds keeps viewers close and costs little.
+const NEXT_BATCH_MS = 2000
+
+/**
+ * A running job's sign of life: renews the lease, brings a lost job back while its fence is still the newest, keeps the
+ * progress, appends the events that are new. Sending the same batch again changes nothing; a gap is a 416 `event-gap`
+ * that says up to where the events are known.
+ */
+export async function reportJob(
+  { database, lease }: ControlPlane,
+  agent: string,
+  id: string,
+  request: ReportRequest,
+): Promise<ReportReply> {
+  return await database.transaction(async (transaction) => {
+    const job = await lockJobOfAgent(transaction, id, agent)
+    await requireLease(transaction, job, request.epoch)
+    const cancelAsked = job.cancel_requested_at !== null
+    const state = nextState(job.state, { type: 'report', cancelAsked })
+    const fresh = newEvents(request.events, job.last_aseq)
+    const ackAseq = job.last_aseq + fresh.length
+    await transaction.query(writeReport, [
+      job.id,
+      lease.leaseMs,
+      lease.graceMs,
+      state,
+      request.phase,
+      // An agent asleep for weeks must not overflow the column.
+      Math.min(request.stalled_ms, 2 ** 31 - 1),
+      request.progress ? JSON.stringify(request.progress) : null,
+      ackAseq,
+    ])
+    const revived = job.state === 'lost' ? [controlEvent('job.revived', {}, 'warning')] : []
+    await appendEvents(transaction, job.id, [...revived, ...fresh.map((event) => agentEvent(event, job.epoch))])
+    return { lease_ms: lease.leaseMs, cancel: cancelAsked, ack_aseq: ackAseq, next_batch_ms: NEXT_BATCH_MS }
+  })
+}
+
+const writeReport = `
+  update multiboard.jobs set ${renewLease},
+    state = $4, phase = $5, stalled_ms = $6, target_state = 'untouched',
+    started_at = coalesce(started_at, now()),
+    progress = coalesce($7::jsonb, progress),
+    progress_rev = progress_rev + case when $7::jsonb is null then 0 else 1 end,
+    last_aseq = $8
+  where id = $1
+`
+
+/** The events after `last`, without gaps. Throws `event-gap`. */
+function newEvents(events: readonly AgentEvent[], last: number): AgentEvent[] {
+  const fresh: AgentEvent[] = []
+  for (const event of events.toSorted((a, b) => a.aseq - b.aseq)) {
+    const expected = last + fresh.length + 1
+    if (event.aseq > expected) {
+      const hint = 'Send the events after ack_aseq again.'
+      throw new ProblemError('event-gap', `Event ${expected} is missing.`, { ack_aseq: last }, hint)
+    }
+    if (event.aseq === expected) fresh.push(event)
+  }
+  return fresh
+}

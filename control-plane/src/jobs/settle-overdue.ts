@@ -1,0 +1,35 @@
+import { stateNow, selectJob, targetStateWhenLost, type JobRow } from './job-row.ts'
+import { appendEvents, endEvent } from '../events/append-events.ts'
+import type { Database } from '../store/open-database.ts'
+
+// One poll does a little; the next one goes on.
+const AT_ONCE = 20
+
+/**
+ * Writes down what the clock has already decided: leases that lapsed become `lost`, orders nobody took `expired`. Of all
+ * agents, or a dead agent would keep its targets from the others. Rows in use are left for the next poll.
+ */
+export async function settleOverdue(database: Database): Promise<void> {
+  await database.transaction(async (transaction) => {
+    const jobs = await transaction.query<JobRow>(selectOverdue, [AT_ONCE])
+    for (const job of jobs) {
+      const state = stateNow(job)
+      const targetState = state === 'lost' ? targetStateWhenLost(job) : job.target_state
+      await transaction.query(writeState, [job.id, state, targetState])
+      await appendEvents(transaction, job.id, [endEvent(state, { target_state: targetState })])
+    }
+  })
+}
+
+export const isOverdue = `
+  (state in ('leased', 'running', 'canceling') and lost_at < now()) or (state = 'queued' and start_before < now())
+`
+
+const selectOverdue = `
+  ${selectJob} from multiboard.jobs where ${isOverdue} order by id limit $1 for update skip locked
+`
+
+const writeState = `
+  update multiboard.jobs set state = $2, target_state = $3, finished_at = case when $2 = 'expired' then now() end
+  where id = $1
+`

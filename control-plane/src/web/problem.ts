@@ -1,0 +1,48 @@
+import { SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
+import type { Problem } from '@multiboard-sync/shared/protocol'
+
+/** RFC 9457 problems: every error of this server is one, so that an agent can tell our answer from a proxy's. */
+
+type Extensions = Pick<Problem, 'errors' | 'ack_aseq'>
+
+/** A SyncError whose problem carries more fields than code and hint. */
+export class ProblemError extends SyncError {
+  readonly extensions: Extensions
+
+  constructor(code: SyncErrorCode, message: string, extensions: Extensions, hint?: string) {
+    super(code, message, hint === undefined ? {} : { hint })
+    this.extensions = extensions
+  }
+}
+
+const statusOf: Partial<Record<SyncErrorCode, number>> = {
+  'malformed-json': 400,
+  unauthorized: 401,
+  'not-found': 404,
+  conflict: 409,
+  'stale-epoch': 409,
+  'job-finished': 409,
+  'fence-superseded': 409,
+  'body-too-large': 413,
+  'event-gap': 416,
+  internal: 500,
+}
+// What a person asked for is well formed and cannot be done: unknown names, the policy's no, a key used twice.
+const OTHERWISE = 422
+
+export function problemResponse(error: SyncError, requestId: string): Response {
+  const status = statusOf[error.code] ?? OTHERWISE
+  const problem: Problem = {
+    type: `urn:multiboard-sync:problem:${error.code}`,
+    title: error.message,
+    status,
+    code: error.code,
+    ...(error.hint === '' ? {} : { hint: error.hint }),
+    retryable: error.retryable,
+    instance: requestId,
+    ...(error instanceof ProblemError ? error.extensions : {}),
+  }
+  const headers = new Headers({ 'content-type': 'application/problem+json' })
+  if (status === 401) headers.set('www-authenticate', 'Bearer')
+  return new Response(JSON.stringify(problem), { status, headers })
+}

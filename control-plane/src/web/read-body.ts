@@ -1,0 +1,84 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import type { z } from 'zod'
+import { ProblemError } from './problem.ts'
+
+/** A batch of events is at most 256 KiB; nothing else comes near. */
+export const BODY_MAX_BYTES = 1024 * 1024
+const MAX_LISTED_ERRORS = 20
+
+/** The body as text. Throws `body-too-large` before or while reading, never after holding more than the limit. */
+export async function readBody(request: Request): Promise<string> {
+  if (Number(request.headers.get('content-length') ?? 0) > BODY_MAX_BYTES) throw tooLarge()
+  if (!request.body) return ''
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  for await (const chunk of request.body as ReadableStream<Uint8Array>) {
+    bytes += chunk.byteLength
+    if (bytes > BODY_MAX_BYTES) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/**
+ * The body's JSON, parsed. Throws `malformed-json` and `invalid-request`; neither says what was sent.
+ * PostgreSQL can store neither U+0000 nor half a surrogate pair: a person is told so, in an agent's report they become
+ * U+FFFD, because a report that can never be accepted would block all that come after it.
+ */
+export function parseBody<Schema extends z.ZodType>(
+  schema: Schema,
+  text: string,
+  from: 'person' | 'agent',
+): z.output<Schema> {
+  const parsed = schema.safeParse(parseJson(text, from))
+  if (parsed.success) return parsed.data
+  throw invalidRequest(parsed.error)
+}
+
+/** Query parameters and headers, parsed like a body. */
+export function parseInput<Schema extends z.ZodType>(schema: Schema, input: unknown): z.output<Schema> {
+  const parsed = schema.safeParse(input)
+  if (parsed.success) return parsed.data
+  throw invalidRequest(parsed.error)
+}
+
+function parseJson(text: string, from: 'person' | 'agent'): unknown {
+  const storable = (value: string): string => {
+    if (!value.includes('\0') && value.isWellFormed()) return value
+    if (from === 'agent') return value.toWellFormed().replaceAll('\0', '\uFFFD')
+    throw new ProblemError('invalid-request', 'The request is not valid.', {
+      errors: [{ field: '', message: 'text must not contain U+0000 or half a surrogate pair' }],
+    })
+  }
+  const reviver = (_key: string, value: unknown): unknown => {
+    if (typeof value === 'string') return storable(value)
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
+    if (Object.keys(value).every((key) => storable(key) === key)) return value
+    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [storable(key), inner]))
+  }
+  try {
+    return JSON.parse(text, reviver)
+  } catch (cause) {
+    if (cause instanceof SyncError) throw cause
+    throw new SyncError('malformed-json', 'The body is not JSON.', { hint: 'Send one JSON object, in UTF-8.' })
+  }
+}
+
+function invalidRequest(error: z.ZodError): ProblemError {
+  const errors = error.issues.slice(0, MAX_LISTED_ERRORS).map(({ path, message }) => ({
+    field: path.join('.').slice(0, 200),
+    message: message.slice(0, 200),
+  }))
+  return new ProblemError(
+    'invalid-request',
+    'The request is not valid.',
+    { errors },
+    'Correct the fields listed in errors.',
+  )
+}
+
+function tooLarge(): SyncError {
+  return new SyncError('body-too-large', `The body is larger than ${BODY_MAX_BYTES} bytes.`, {
+    hint: 'Send less at a time.',
+  })
+}
