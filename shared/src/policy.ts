@@ -112,10 +112,11 @@ export function evaluatePolicy(policy: Policy, params: JobParams, archive?: Arch
   }
 }
 
-/** True when the route lets this table flow. */
-export function routeAllows(route: Route, table: TableName): boolean {
-  const matches = (pattern: string): boolean => parseTablePattern(pattern).matches(table)
-  return route.tables.include.some(matches) && !route.tables.exclude.some(matches)
+/** True when the route lets a table flow. `lineage` is the table and its partitioned ancestors: naming one of them names it. */
+export function routeAllows(route: Route, lineage: TableName[]): boolean {
+  const named = (patterns: string[]): boolean =>
+    patterns.map(parseTablePattern).some((pattern) => lineage.some(pattern.matches))
+  return named(route.tables.include) && !named(route.tables.exclude)
 }
 
 /** The verdict as an error to throw. */

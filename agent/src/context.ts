@@ -1,0 +1,89 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import type { JobParams } from '@multiboard-sync/shared/job'
+import type { Policy } from '@multiboard-sync/shared/policy'
+import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
+import type { Engine, TargetState } from '@multiboard-sync/shared/job'
+import type { Receipt } from '@multiboard-sync/shared/protocol'
+import type { ObjectStore } from './archive/object-store.ts'
+import type { ManifestSigner, ManifestTrust } from './archive/sign-manifest.ts'
+import type { Journal } from './journal/journal.ts'
+import type { Plan } from './plan/plan.ts'
+import type { DatabaseUrl } from './postgres/session.ts'
+import type { Lease } from './report/lease.ts'
+import type { Reporter } from './report/reporter.ts'
+
+/** What an agent is and has: read once at the start, handed down, never global. */
+export interface AgentContext {
+  agent: string
+  version: string
+  stateDir: string
+  policy: Policy
+  policySha256: string
+  store: ObjectStore
+  prefix: string
+  signer: ManifestSigner
+  trust: ManifestTrust
+  /** The URL of a database that the policy names. Throws `database-unknown`, `config-invalid`. */
+  databaseUrl(name: string): DatabaseUrl
+}
+
+/** A job as the agent runs it: from a verified order, or from the command line. */
+export interface Job {
+  id: string
+  epoch: number
+  /** The order's number for the target; absent for a local run. */
+  fence: number | undefined
+  params: JobParams
+}
+
+/** Who watches one run of a job, and what guards it. */
+export interface JobRun {
+  reporter: Reporter
+  lease: Lease
+  journal: Journal
+  signal: AbortSignal
+  /** Ends after the plan. */
+  dryRun: boolean
+  /** Filled as the job goes, so that also a failed one can say how far it came. */
+  facts: JobFacts
+}
+
+export interface JobFacts {
+  plan?: Plan
+  engine?: Engine
+  targetState: TargetState
+  archive?: ArchiveSummary
+  safetyBackup?: ArchiveSummary
+  receipt?: Receipt
+  /** Of what was asked for: tables, rows and bytes (COPY text) that were copied. */
+  tables: number
+  rows: number
+  bytes: number
+}
+
+export function newFacts(): JobFacts {
+  return { targetState: 'untouched', tables: 0, rows: 0, bytes: 0 }
+}
+
+/** The URL for a name, by the rule <NAME>_DATABASE_URL or the policy's own url_env. */
+export function databaseUrls(
+  policy: Policy,
+  value: (variable: string) => string | undefined,
+): AgentContext['databaseUrl'] {
+  return (name) => {
+    const database = policy.databases[name]
+    if (!database) {
+      throw new SyncError('database-unknown', `The agent knows no database "${name}".`, {
+        hint: `It knows: ${Object.keys(policy.databases).join(', ') || 'none'}. Databases stand in agent.yaml.`,
+      })
+    }
+    const variable = database.url_env ?? `${name.toUpperCase()}_DATABASE_URL`
+    const url = value(variable)
+    if (!url || !URL.canParse(url)) {
+      throw new SyncError('config-invalid', `${variable} holds no URL for the database "${name}".`, {
+        hint: `Set ${variable} to postgresql://user:password@host:5432/database in the agent's environment.`,
+      })
+    }
+    return { name, url, viaProxy: database.via_proxy }
+  }
+}

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+import { agentIdSchema } from '@multiboard-sync/shared/job'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+
+/** The agent's environment, as names and values; nothing here is ever printed. */
+const envSchema = z.object({
+  AGENT_ID: agentIdSchema.default('local'),
+  AGENT_CONFIG: z.string().min(1).default('./agent.yaml'),
+  AGENT_STATE_DIR: z.string().min(1).default('./.state'),
+  AGENT_KEY_FILE: z.string().min(1).default('./agent.key.json'),
+  TRUST_FILE: z.string().min(1).default('./trust.json'),
+  CONTROL_PLANE_URL: z.url({ protocol: /^https?$/ }).optional(),
+  S3_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
+  S3_REGION: z.string().min(1).default('us-east-1'),
+  S3_BUCKET: z.string().min(1),
+  S3_PREFIX: z
+    .string()
+    .regex(/^[\w!'()*.-]+(\/[\w!'()*.-]+)*$/, 'folders without a slash at either end')
+    .or(z.literal(''))
+    .default(''),
+  S3_ACCESS_KEY_ID: z.string().min(1),
+  S3_SECRET_ACCESS_KEY: z.string().min(1),
+  S3_FORCE_PATH_STYLE: z.stringbool().default(false),
+})
+export type AgentEnv = z.infer<typeof envSchema> & {
+  /** The URL that an environment variable holds; undefined when it is not set. */
+  databaseUrl(variable: string): string | undefined
+  /** Values that must never leave the agent, for the redactor. */
+  secrets: string[]
+}
+
+/** Reads the environment. Throws `config-invalid` with every mistake at once, and no value. */
+export function readEnv(env: NodeJS.ProcessEnv = process.env): AgentEnv {
+  // An empty variable, as compose files make them, is as good as none.
+  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
+  const parsed = envSchema.safeParse(set)
+  if (!parsed.success) {
+    throw new SyncError('config-invalid', 'The environment of the agent is not complete.', {
+      hint: 'See .env.example for every variable.',
+      details: parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`),
+    })
+  }
+  const urls = Object.entries(set).filter(([name]) => name.endsWith('_DATABASE_URL'))
+  return {
+    ...parsed.data,
+    databaseUrl: (variable) => set[variable],
+    secrets: [parsed.data.S3_SECRET_ACCESS_KEY, parsed.data.S3_ACCESS_KEY_ID, ...urls.map(([, url]) => url ?? '')],
+  }
+}

@@ -1,0 +1,168 @@
+import type { Route } from '@multiboard-sync/shared/policy'
+import type { EngineChoice } from '@multiboard-sync/shared/job'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import type { JobRun } from '../context.ts'
+import { dumpDefinitions } from '../postgres/dump-source.ts'
+import { readBlockers } from '../postgres/blockers.ts'
+import { readTables, type TableInfo } from '../postgres/catalog.ts'
+import { splitEntries, type DumpEntry } from '../postgres/dump-entries.ts'
+import { readForeignKeys } from '../postgres/foreign-keys.ts'
+import { isSameDatabase } from '../postgres/identity.ts'
+import { checkCreate, checkOwnership, checkVersions } from './check-target.ts'
+import { chooseEngine } from './choose-engine.ts'
+import { compareSchema } from './compare-schema.ts'
+import type { Target } from '../postgres/open-target.ts'
+import type { Origin } from './origin.ts'
+import type { Plan, PlannedTable } from './plan.ts'
+
+/*
+ * Plan: everything that decides whether and how a target is changed, before it is changed.
+ *
+ * Promises: what it refuses, it refuses with a sentence and a hint, and has written nothing; what it allows, it names:
+ * engine, reason, tables, what differs, what is not carried. Nothing is discovered in the middle of a job that could
+ * have been known here.
+ * Never: opens a transaction that writes, falls back silently.
+ */
+
+/** What blocks a whole engine, whatever the tables are. */
+const BLOCKS_TARGET = new Set(['publication', 'subscription'])
+/** Of differences that do not matter to the rows, this many are told. */
+const MAX_NOTICES = 50
+
+export interface PlanRequest {
+  kind: Plan['kind']
+  origin: Origin
+  target: Target
+  engine: EngineChoice
+  route: Route | undefined
+}
+
+/** Throws SyncErrors that refuse the job. The plan is told to the reporter and kept in the run's facts. */
+export async function makePlan(request: PlanRequest, run: JobRun): Promise<Plan> {
+  const plan = await decide(request, run.signal)
+  run.facts.plan = plan
+  run.facts.engine = plan.engine
+  const { kind, source, target, engine, reason, rows, bytes, notices } = plan
+  run.reporter.event('plan.made', {
+    kind,
+    source,
+    target,
+    engine,
+    reason,
+    tables: plan.tables.length,
+    rows,
+    bytes,
+    notices,
+  })
+  return plan
+}
+
+async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> {
+  const { origin, target, route } = request
+  if (isSameDatabase(origin.identity, target.identity) && request.kind === 'sync') {
+    throw new SyncError('same-database', `"${origin.database}" and "${target.database.name}" are the same database.`, {
+      hint: 'Two names lead to one database: check both URLs.',
+    })
+  }
+  checkVersions(origin.identity.serverVersion, target.identity.serverVersion)
+  await checkBlockers(target)
+  const present = (await readTables(target.session)).filter((table) => table.kind === 'r' || table.kind === 'p')
+  const originEntries = entriesOf(origin.schema)
+  const targetEntries = entriesOf(await dumpDefinitions(target.database, signal))
+  const conflicts = conflictsOf(originEntries, targetEntries)
+  const { engine, reason } = chooseEngine(request.engine, origin.tables, leaves(present), conflicts)
+  const tables = origin.tables.map((table) => plannedTable(table, present))
+  const plan: Plan = {
+    kind: request.kind,
+    source: origin.database,
+    target: target.database.name,
+    engine,
+    reason,
+    tables,
+    rows: tables.reduce((sum, table) => sum + table.rows, 0),
+    bytes: tables.reduce((sum, table) => sum + table.bytes, 0),
+    outside_foreign_keys: [],
+    notices: [],
+    whole: !origin.isPartial,
+    ...(route?.max_row_drop_pct === undefined ? {} : { max_row_drop_pct: route.max_row_drop_pct }),
+  }
+  if (engine === 'create') {
+    await checkCreate(target.session, originEntries)
+    plan.notices.push('owners and grants are not carried: everything created belongs to the role of the agent')
+    return plan
+  }
+  return await planTruncate(plan, request, present, originEntries, targetEntries)
+}
+
+async function planTruncate(
+  plan: Plan,
+  { origin, target }: PlanRequest,
+  present: TableInfo[],
+  originEntries: DumpEntry[],
+  targetEntries: DumpEntry[],
+): Promise<Plan> {
+  const differences = compareSchema(
+    { tables: origin.tables, entries: originEntries },
+    { tables: present, entries: targetEntries },
+  )
+  if (differences.blocking.length > 0) {
+    throw new SyncError(
+      'schema-mismatch',
+      `The rows do not fit the target: ${differences.blocking.length} differences.`,
+      {
+        hint: 'Run your migrations on the older side, then start the job again.',
+        details: differences.blocking,
+      },
+    )
+  }
+  const wanted = new Set(origin.tables.map(formatTableName))
+  const inSet = new Set(present.filter((table) => wanted.has(formatTableName(table))).map((table) => table.oid))
+  await checkOwnership(target.session, [...inSet])
+  const keys = await readForeignKeys(target.session)
+  const outside = keys.filter((key) => key.parentOid === 0 && inSet.has(key.tableOid) !== inSet.has(key.referencedOid))
+  await checkOwnership(
+    target.session,
+    outside.map((key) => key.tableOid),
+  )
+  plan.outside_foreign_keys = outside.map((key) => `${key.name} of ${formatTableName(key.table)}`)
+  const { notices } = differences
+  plan.notices.push(
+    'readers and writers of these tables wait while they are loaded',
+    ...notices.slice(0, MAX_NOTICES),
+    ...(notices.length > MAX_NOTICES ? [`and ${notices.length - MAX_NOTICES} more differences`] : []),
+  )
+  return plan
+}
+
+async function checkBlockers(target: Target): Promise<void> {
+  const blockers = (await readBlockers(target.session)).filter((blocker) => BLOCKS_TARGET.has(blocker.kind))
+  if (blockers.length === 0) return
+  throw new SyncError('unsupported-object', `"${target.database.name}" has objects that forbid changing it.`, {
+    hint: 'See docs/COVERAGE.md for each of them.',
+    details: blockers.map((blocker) => `${blocker.kind} ${blocker.name}: ${blocker.reason}`),
+  })
+}
+
+function plannedTable(table: Origin['tables'][number], present: TableInfo[]): PlannedTable {
+  const twin = present.find((one) => one.schema === table.schema && one.name === table.name)
+  const { schema, name, columns, rows, bytes } = table
+  return { schema, name, columns, rows, bytes, ...(twin ? { target_rows: twin.estimatedRows } : {}) }
+}
+
+function leaves(tables: TableInfo[]): TableInfo[] {
+  return tables.filter((table) => table.isLeaf)
+}
+
+function entriesOf(schema: { preData: string; postData: string }): DumpEntry[] {
+  return [...splitEntries(schema.preData).entries, ...splitEntries(schema.postData).entries]
+}
+
+/** Kinds that may already be there without harm: CREATE EXTENSION says IF NOT EXISTS, and comments overwrite. */
+const HARMLESS = new Set(['EXTENSION', 'COMMENT', 'SCHEMA'])
+
+function conflictsOf(wanted: DumpEntry[], present: DumpEntry[]): string[] {
+  const key = (entry: DumpEntry): string => `${entry.type.toLowerCase()} ${entry.schema}.${entry.name}`
+  const live = new Set(present.map(key))
+  return wanted.filter((entry) => !HARMLESS.has(entry.type) && live.has(key(entry))).map(key)
+}

@@ -1,0 +1,34 @@
+import type { Engine } from '@multiboard-sync/shared/job'
+import type { Column } from '@multiboard-sync/shared/manifest'
+
+/** What a job will do, settled before anything is changed, and shown to whoever asks (`--dry-run`). Names and numbers. */
+export interface Plan {
+  kind: 'sync' | 'restore'
+  source: string
+  target: string
+  engine: Engine
+  /** Why this engine: `the target has none of these tables`. */
+  reason: string
+  tables: PlannedTable[]
+  rows: number
+  bytes: number
+  /** Foreign keys of tables outside the job that point into it, or the other way round: checked again before commit. */
+  outside_foreign_keys: string[]
+  /** What the operator should know: what differs, what is not carried, who waits. */
+  notices: string[]
+  /** True when the whole database is copied, so that sequences without an owner follow too. */
+  whole: boolean
+  /** The route's guard, in percent; absent without one. */
+  max_row_drop_pct?: number
+}
+
+export interface PlannedTable {
+  schema: string
+  name: string
+  columns: Column[]
+  /** Exact for a restore, an estimate for a sync. */
+  rows: number
+  bytes: number
+  /** Estimate; absent when the table will be created. */
+  target_rows?: number
+}

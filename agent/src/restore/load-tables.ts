@@ -1,0 +1,64 @@
+import { pipeline } from 'node:stream/promises'
+import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import copyStreams from 'pg-copy-streams'
+import type { OpenedArchive } from '../archive/archive-reader.ts'
+import { copyColumns } from '../postgres/catalog.ts'
+import { fromPgError } from '../postgres/pg-error.ts'
+import { quoteTable } from '../postgres/quote.ts'
+import type { Session } from '../postgres/session.ts'
+import type { Reporter } from '../report/reporter.ts'
+
+/**
+ * Streams the tables' parts into the target, inside the caller's transaction, one after the other on its connection.
+ * FREEZE is allowed because every table was created or truncated in this transaction, and keeps a REPEATABLE READ
+ * reader that is older than the commit from seeing an empty table (PostgreSQL docs, COPY and TRUNCATE).
+ * Throws `archive-damaged`, `load-failed`, `constraint-violated` and what the session throws.
+ */
+export async function loadTables(
+  session: Session,
+  archive: OpenedArchive,
+  tables: ArchivedTable[],
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<void> {
+  const bytesTotal = tables.reduce((sum, table) => sum + table.bytes, 0)
+  reporter.phase('loading')
+  let rows = 0
+  let bytes = 0
+  for (const [index, table] of tables.entries()) {
+    const name = formatTableName(table)
+    for (const part of table.parts) {
+      const source = await archive.readRows(table, part, signal, (partBytes, partRows) => {
+        rows += partRows
+        bytes += partBytes
+        reporter.progress({ table: name, tablesDone: index, tablesTotal: tables.length, rows, bytes, bytesTotal })
+      })
+      const copy = session.client.query(copyStreams.from(copySql(table)))
+      try {
+        await pipeline(source, copy, { signal })
+      } catch (error) {
+        signal.throwIfAborted()
+        throw error instanceof SyncError ? error : fromPgError(error, `loading ${name}`)
+      }
+      if (copy.rowCount !== part.rows) throw miscounted(name, part.rows, copy.rowCount)
+    }
+    reporter.progress({ table: undefined, tablesDone: index + 1, tablesTotal: tables.length, rows, bytes, bytesTotal })
+    reporter.event('table.loaded', { table: name, rows: table.rows, bytes: table.bytes })
+  }
+}
+
+function copySql(table: ArchivedTable): string {
+  return `copy ${quoteTable(table)} ${copyColumns(table.columns)} from stdin with (freeze)`
+}
+
+function miscounted(table: string, expected: number, found: number | null): SyncError {
+  return new SyncError(
+    'proof-failed',
+    `${table}: ${expected} rows were sent and the server counted ${found ?? 'none'}.`,
+    {
+      hint: 'Everything was rolled back. Report this as a bug.',
+    },
+  )
+}

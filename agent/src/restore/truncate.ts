@@ -1,0 +1,108 @@
+import type { Session } from '../postgres/session.ts'
+import type { Reporter } from '../report/reporter.ts'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import { readTables, type TableInfo } from '../postgres/catalog.ts'
+import { readFingerprint } from '../postgres/fingerprint.ts'
+import { readForeignKeys, type ForeignKey } from '../postgres/foreign-keys.ts'
+import { readDependentMatviews } from '../postgres/matviews.ts'
+import { quoteIdent, quoteLiteral, quoteTable } from '../postgres/quote.ts'
+import { readTriggers } from '../postgres/triggers.ts'
+import { loadTables } from './load-tables.ts'
+import type { Load } from './load.ts'
+import { dropIndexes } from './rebuild-indexes.ts'
+import { setSequences } from './set-sequences.ts'
+
+/**
+ * Engine in-place truncate, inside the caller's one transaction: lock, take foreign keys, triggers and plain indexes
+ * aside, TRUNCATE ONLY (never CASCADE), load, put everything back, and prove by the catalogue's fingerprint that the
+ * definitions are what they were. When anything fails PostgreSQL itself rolls all of it back.
+ */
+export async function truncate(session: Session, load: Load, reporter: Reporter, signal: AbortSignal): Promise<void> {
+  const before = await readFingerprint(session)
+  const { chosen, lineage } = await findTables(session, load)
+  const keys = (await readForeignKeys(session)).filter(
+    (key) => key.parentOid === 0 && (lineage.has(key.tableOid) || lineage.has(key.referencedOid)),
+  )
+  for (const key of keys)
+    await session.run(`alter table ${quoteTable(key.table)} drop constraint ${quoteIdent(key.name)}`)
+  const enableTriggers = await disableTriggers(session, chosen)
+  const rebuildIndexes = await dropIndexes(session, [...chosen.keys()])
+  await session.run(`truncate ${[...chosen.values()].map((table) => `only ${quoteTable(table)}`).join(', ')}`)
+
+  await loadTables(session, load.archive, load.tables, reporter, signal)
+
+  reporter.phase('building')
+  await setSequences(session, load, [...lineage])
+  await rebuildIndexes((index) => reporter.event('index.built', { index }, 'debug'))
+  for (const key of keys) await addForeignKey(session, key)
+  for (const view of await readDependentMatviews(session, [...lineage])) {
+    await session.run(`refresh materialized view ${quoteTable(view)}`)
+  }
+  await enableTriggers()
+  if ((await readFingerprint(session)).sha256 !== before.sha256) {
+    throw new SyncError(
+      'schema-changed',
+      "The target's definitions would not be what they were; everything was rolled back.",
+      {
+        hint: 'Report this as a bug, with the output of doctor.',
+      },
+    )
+  }
+}
+
+/** The job's tables by OID, and with their partitioned ancestors: foreign keys and sequences may belong to those. */
+async function findTables(
+  session: Session,
+  load: Load,
+): Promise<{ chosen: Map<number, TableInfo>; lineage: Set<number> }> {
+  const tables = await readTables(session)
+  const byName = new Map(tables.map((table) => [formatTableName(table), table]))
+  const byOid = new Map(tables.map((table) => [table.oid, table]))
+  const chosen = new Map<number, TableInfo>()
+  const lineage = new Set<number>()
+  for (const wanted of load.tables) {
+    const table = byName.get(formatTableName(wanted))
+    if (!table) {
+      throw new SyncError(
+        'schema-changed',
+        `Table ${formatTableName(wanted)} vanished from the target since the plan.`,
+        {
+          hint: 'Start the job again.',
+        },
+      )
+    }
+    chosen.set(table.oid, table)
+    for (
+      let one: TableInfo | undefined = table;
+      one;
+      one = one.parentOid === null ? undefined : byOid.get(one.parentOid)
+    ) {
+      lineage.add(one.oid)
+    }
+  }
+  return { chosen, lineage }
+}
+
+async function addForeignKey(session: Session, key: ForeignKey): Promise<void> {
+  const [table, name] = [quoteTable(key.table), quoteIdent(key.name)]
+  await session.run(`alter table ${table} add constraint ${name} ${key.definition}`)
+  if (key.comment !== null)
+    await session.run(`comment on constraint ${name} on ${table} is ${quoteLiteral(key.comment)}`)
+}
+
+/** ALTER TABLE's word for pg_trigger.tgenabled. */
+const ENABLE: Record<string, string> = { O: 'enable', R: 'enable replica', A: 'enable always', D: 'disable' }
+
+/** Silences the tables' own triggers; the returned function gives each of them the state that it had. */
+async function disableTriggers(session: Session, tables: Map<number, TableInfo>): Promise<() => Promise<void>> {
+  const triggers = (await readTriggers(session)).filter((trigger) => tables.has(trigger.tableOid))
+  const alter = async (action: string, tableOid: number, name: string): Promise<void> => {
+    const table = tables.get(tableOid)
+    if (table) await session.run(`alter table ${quoteTable(table)} ${action} trigger ${quoteIdent(name)}`)
+  }
+  for (const trigger of triggers) await alter('disable', trigger.tableOid, trigger.name)
+  return async () => {
+    for (const { tableOid, name, enabled } of triggers) await alter(ENABLE[enabled] ?? 'enable', tableOid, name)
+  }
+}

@@ -1,0 +1,56 @@
+import { openArchive } from './archive/archive-reader.ts'
+import type { AgentContext, Job, JobRun } from './context.ts'
+import { openSource } from './postgres/open-source.ts'
+import { allowJob } from './plan/allow-job.ts'
+import { makePlan } from './plan/make-plan.ts'
+import { openTarget } from './postgres/open-target.ts'
+import { originOfArchive, originOfSource } from './plan/origin.ts'
+import { readSource } from './plan/read-source.ts'
+import { selectArchived } from './plan/select-tables.ts'
+import { replaceTables } from './replace-tables.ts'
+import { writeArchive } from './write-archive.ts'
+
+/**
+ * One job, from its parameters to its end: read, plan, archive, replace. Whatever throws, the target is as it was,
+ * unless `run.facts.targetState` says otherwise; the facts also tell what was done.
+ */
+export async function runJob(context: AgentContext, job: Job, run: JobRun): Promise<void> {
+  const { params } = job
+  const { signal } = run
+  run.reporter.phase('preflight')
+  await context.store.check(signal)
+  switch (params.kind) {
+    case 'export': {
+      const route = allowJob(context.policy, params)
+      await using source = await openSource(context.databaseUrl(params.source), 'export', signal)
+      const asked = await readSource(source, params.tables, route, signal)
+      if (run.dryRun) return
+      await writeArchive(context, job, run, asked, 'export')
+      return
+    }
+    case 'sync': {
+      const route = allowJob(context.policy, params)
+      await using source = await openSource(context.databaseUrl(params.source), 'sync', signal)
+      await using target = await openTarget(context.databaseUrl(params.target), signal)
+      const asked = await readSource(source, params.tables, route, signal)
+      const origin = originOfSource(asked)
+      const plan = await makePlan({ kind: 'sync', origin, target, engine: params.engine, route }, run)
+      if (run.dryRun) return
+      const { id } = await writeArchive(context, job, run, asked, 'export')
+      const archive = await openArchive(context, id, signal)
+      await replaceTables(context, job, run, { target, plan, archive, origin, tables: archive.manifest.tables })
+      return
+    }
+    case 'restore': {
+      const archive = await openArchive(context, params.archive, signal)
+      const route = allowJob(context.policy, params, archive.manifest)
+      await using target = await openTarget(context.databaseUrl(params.target), signal)
+      const tables = selectArchived(archive.manifest, params.tables, route)
+      const origin = await originOfArchive(archive, tables)
+      const plan = await makePlan({ kind: 'restore', origin, target, engine: params.engine, route }, run)
+      if (run.dryRun) return
+      run.facts.archive = archive.summary
+      await replaceTables(context, job, run, { target, plan, archive, origin, tables })
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import { newArchiveId } from '@multiboard-sync/shared/job'
+import type { ArchiveKind, ArchiveSummary } from '@multiboard-sync/shared/manifest'
+import { createArchive } from './archive/archive-writer.ts'
+import type { AgentContext, Job, JobRun } from './context.ts'
+import { exportArchive, type Export } from './export/export-archive.ts'
+
+/** Writes an archive of what was asked for and notes it, with every open multipart upload, in the journal. */
+export async function writeArchive(
+  context: AgentContext,
+  job: Job,
+  run: JobRun,
+  asked: Export,
+  kind: ArchiveKind,
+): Promise<ArchiveSummary> {
+  run.reporter.phase(kind === 'export' ? 'exporting' : 'backing-up')
+  const id = newArchiveId(new Date(), asked.source.database.name)
+  const notes: Promise<void>[] = []
+  const onUpload = (upload: { key: string; uploadId: string }): void => {
+    notes.push(run.journal.record('upload-opened', upload))
+  }
+  await run.journal.record('archive-begun', { archive: id, kind })
+  const archive = createArchive(context, { id, kind, job: job.id, onUpload })
+  const { summary } = await exportArchive(asked, archive, {
+    reporter: run.reporter,
+    signal: run.signal,
+    connections: context.policy.limits.connections_per_database,
+    checksums: context.policy.verify === 'checksums',
+  })
+  await Promise.all(notes)
+  await run.journal.record(kind === 'export' ? 'archive-written' : 'backup-written', { archive: id })
+  if (kind === 'export') run.facts.archive = summary
+  else run.facts.safetyBackup = summary
+  return summary
+}
