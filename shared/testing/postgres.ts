@@ -55,6 +55,9 @@ const stopTimeoutMs = 20_000
 /** Between asking for a free port and taking it, somebody else may take it. */
 const portAttempts = 5
 
+/** Older macOS does not know the first. */
+const locales = ['C.UTF-8', 'C']
+
 const ourSettings: Readonly<Record<string, string>> = {
   listen_addresses: '127.0.0.1',
   unix_socket_directories: '',
@@ -64,6 +67,13 @@ const ourSettings: Readonly<Record<string, string>> = {
   full_page_writes: 'off',
   synchronous_commit: 'off',
   logging_collector: 'off',
+}
+
+/** What the exit handler ends. One handler for all servers: a dozen would look like a leak to Node. */
+const running = new Set<ChildProcess>()
+
+function killAll(): void {
+  for (const child of running) child.kill('SIGQUIT')
 }
 
 interface Place {
@@ -89,7 +99,7 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
     const place = { dataDir, native, user, watchdog }
     const password = await initialise(place)
     const { child, port } = await launch(place, options, password)
-    return serverOf({ major, port, password, dataDir, child, watchdog, putAway })
+    return serverOf({ major, port, password, dataDir, child, putAway })
   } catch (error) {
     await putAway()
     throw error
@@ -97,12 +107,24 @@ export async function startPostgres(options: PostgresOptions = {}): Promise<Post
 }
 
 /** Makes the cluster unless there is one. Answers the superuser's password, which is kept beside the data for a restart. */
-async function initialise({ dataDir, native, user, watchdog }: Place): Promise<string> {
+async function initialise(place: Place): Promise<string> {
+  const { dataDir, user } = place
   const passwordFile = join(dataDir, 'superuser-password')
   if (existsSync(join(dataDir, 'PG_VERSION'))) return await readFile(passwordFile, 'utf8')
   const password = randomBytes(18).toString('base64url')
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   if (user !== undefined) await chown(dataDir, user.uid, user.gid)
+  for (const locale of locales) {
+    const { code, output } = await runInitdb(place, password, locale)
+    if (code === 0) break
+    if (output.includes('invalid locale name') && locale !== locales.at(-1)) continue
+    throw new Error(`initdb ended with ${String(code)}:\n${output.slice(-4000)}`)
+  }
+  await writeFile(passwordFile, password, { mode: 0o600 })
+  return password
+}
+
+async function runInitdb({ dataDir, native, user, watchdog }: Place, password: string, locale: string) {
   await using pwfile = await secretFile(password, user)
   const flags = [
     '--username=postgres',
@@ -111,21 +133,19 @@ async function initialise({ dataDir, native, user, watchdog }: Place): Promise<s
     '--encoding=UTF8',
     '--no-sync',
   ]
-  const child = spawn(join(native, 'bin/initdb'), [`--pgdata=${dataDir}`, '--locale=C.UTF-8', ...flags], {
+  const child = spawn(join(native, 'bin/initdb'), [`--pgdata=${dataDir}`, `--locale=${locale}`, ...flags], {
     ...surroundings(user),
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes: Buffer) => (output += bytes.toString()))
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (bytes: Buffer) => (output += bytes.toString()))
   if (child.pid !== undefined) watchdog.say(`initdb ${child.pid}`)
-  const [code] = await withDeadline('initdb', initTimeoutMs, once(child, 'close')).catch((error: unknown) => {
+  const [code] = (await withDeadline('initdb', initTimeoutMs, once(child, 'close')).catch((error: unknown) => {
     child.kill('SIGKILL')
     throw error
-  })
+  })) as [number | null]
   watchdog.say('gone')
-  if (code !== 0) throw new Error(`initdb ended with ${String(code)}:\n${output.slice(-4000)}`)
-  await writeFile(passwordFile, password, { mode: 0o600 })
-  return password
+  return { code, output }
 }
 
 /** A file of its own for initdb to read, because the data folder must still be empty then. */
@@ -167,10 +187,11 @@ async function spawnServer({ dataDir, native, user, watchdog }: Place, settings:
     ...surroundings(user),
     stdio: ['ignore', log.fd, log.fd],
   })
-  const kill = () => void child.kill('SIGQUIT')
-  process.on('exit', kill)
+  if (running.size === 0) process.on('exit', killAll)
+  running.add(child)
   child.once('exit', () => {
-    process.off('exit', kill)
+    running.delete(child)
+    if (running.size === 0) process.off('exit', killAll)
     watchdog.say('gone')
   })
   await withDeadline('spawn of postgres', startTimeoutMs, once(child, 'spawn'))
@@ -204,7 +225,6 @@ interface Running {
   password: string
   dataDir: string
   child: ChildProcess
-  watchdog: Watchdog
   putAway: () => Promise<void>
 }
 
