@@ -20,6 +20,8 @@ export async function* decodeAwsChunked(
 ): AsyncGenerator<Buffer> {
   let pending: Buffer = Buffer.alloc(0)
   const input = source[Symbol.asyncIterator]()
+  // Given back however decoding ends: a source that stays held cannot be drained, and its sender would wait for ever.
+  await using _input = { [Symbol.asyncDispose]: async () => void (await input.return?.()) }
   const more = async () => {
     const next = await input.next()
     if (next.done) throw new S3Fault('IncompleteBody', 'The aws-chunked body ended before its last chunk.')

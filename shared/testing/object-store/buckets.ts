@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { z } from 'zod'
 import { S3Fault } from './fault.ts'
@@ -41,8 +41,9 @@ const FOLDERS = ['objects', 'data', 'uploads', 'tmp']
 export function openBuckets(dataDir: string): Buckets {
   mkdirSync(dataDir, { recursive: true })
   const buckets: Buckets = new Map()
-  for (const entry of readdirSync(dataDir, { withFileTypes: true })) {
-    if (entry.isDirectory()) buckets.set(entry.name, loadBucket(entry.name, join(dataDir, entry.name)))
+  for (const name of readdirSync(dataDir)) {
+    const dir = join(dataDir, name)
+    if (existsSync(join(dir, 'bucket.json'))) buckets.set(name, loadBucket(name, dir))
   }
   return buckets
 }

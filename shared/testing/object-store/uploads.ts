@@ -12,8 +12,9 @@ export function openUpload(
   upload: Omit<StoredUpload, 'uploadId' | 'startedMs' | 'parts'>,
 ): StoredUpload {
   const startedMs = Date.now()
-  // The time in front makes ids of one key sort by age, as listings want them.
-  const uploadId = `${startedMs.toString(16).padStart(12, '0')}${randomBytes(16).toString('hex')}`
+  // The time in front, in microseconds, makes ids of one key sort by age, as listings want them.
+  const micros = Math.round((performance.timeOrigin + performance.now()) * 1000)
+  const uploadId = `${micros.toString(16).padStart(14, '0')}${randomBytes(16).toString('hex')}`
   const stored = { ...upload, uploadId, startedMs }
   mkdirSync(uploadDir(bucket, uploadId))
   writeRecord(join(uploadDir(bucket, uploadId), 'upload.json'), stored)
