@@ -1,0 +1,249 @@
+import type { Readable } from 'node:stream'
+import {
+  AbortMultipartUploadCommand,
+  HeadObjectCommand,
+  ListMultipartUploadsCommand,
+  ListObjectsV2Command,
+  PutObjectCommand,
+  S3Client,
+} from '@aws-sdk/client-s3'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { getStream, type GetStreamOptions } from './get-stream.ts'
+import { putStream, type PutStreamOptions } from './put-stream.ts'
+import { fromStorageError, readStorageFault } from './storage-error.ts'
+
+// The door to the object store: this file, put-stream.ts and get-stream.ts are the only ones that talk to S3.
+// It promises: what it returns from was stored or read whole; every failure is a SyncError without key, URL or secret;
+// nothing outlives its AbortSignal by more than a few seconds; no multipart upload of ours stays open unknown.
+// It never: deletes or overwrites an object on purpose, relies on conditional puts as a lock (many stores ignore them),
+// sends checksums that old servers refuse: the manifest's SHA-256 of every object is the proof, not the store's word.
+
+const CONNECT_TIMEOUT_MS = 10_000
+/** No byte in either direction for so long: the connection is given up and the request tried again. */
+const IDLE_TIMEOUT_MS = 60_000
+const ATTEMPTS = 5
+/** More than the tables in flight times their parts, so that nothing waits for a socket without need. */
+const MAX_SOCKETS = 64
+
+export interface StoreConfig {
+  endpoint?: string
+  region: string
+  bucket: string
+  prefix: string
+  accessKeyId: string
+  secretAccessKey: string
+  forcePathStyle: boolean
+}
+
+export interface ObjectStore extends AsyncDisposable {
+  readonly bucket: string
+  /** Lists under the prefix: the bucket is there and the key right, or SyncError bucket-missing | storage-auth | storage-unreachable. */
+  check(signal: AbortSignal): Promise<void>
+  /** Uploads a stream in parts; see put-stream.ts. `bytes` and `sha256` are of what was sent. */
+  putStream(key: string, body: Readable, options: PutStreamOptions): Promise<{ bytes: number; sha256: string }>
+  /** One small object. With onlyIfAbsent, another object under the key is SyncError storage-failed, where the store knows conditions. */
+  putText(key: string, text: string | Buffer, options: PutTextOptions): Promise<void>
+  /** Reads an object, going on where a connection broke; see get-stream.ts. */
+  get(key: string, options: GetStreamOptions): Promise<Readable>
+  /** A whole object; SyncError `archive-damaged` when it is larger than maxBytes. */
+  getText(key: string, options: { signal: AbortSignal; maxBytes: number }): Promise<Buffer>
+  /** Undefined when there is no such object. */
+  head(key: string, signal: AbortSignal): Promise<{ bytes: number } | undefined>
+  /** Objects below a prefix in the order of their keys' UTF-8 bytes. With a delimiter, only those before the next one. */
+  list(prefix: string, signal: AbortSignal, delimiter?: string): AsyncIterable<{ key: string; bytes: number }>
+  /** Names (without slashes) of the folders right below a prefix that ends in a slash. */
+  listFolders(prefix: string, signal: AbortSignal): Promise<string[]>
+  /** Aborts the known uploads and whatever the store lists below the prefix; returns how many it aborted. */
+  abortUploads(prefix: string, known: { key: string; uploadId: string }[], signal: AbortSignal): Promise<number>
+}
+
+export interface PutTextOptions {
+  signal: AbortSignal
+  contentType?: string
+  onlyIfAbsent?: boolean
+}
+
+/** Opens no connection yet. */
+export function openObjectStore(config: StoreConfig): ObjectStore {
+  const client = createClient(config)
+  const Bucket = config.bucket
+
+  /** Runs one request and gives its errors our words. */
+  async function ask<T>(doing: string, signal: AbortSignal, request: Promise<T>): Promise<T> {
+    try {
+      return await request
+    } catch (error) {
+      signal.throwIfAborted()
+      throw fromStorageError(error, doing)
+    }
+  }
+
+  async function* listPages(prefix: string, signal: AbortSignal, delimiter?: string) {
+    let token: string | undefined
+    do {
+      const command = new ListObjectsV2Command({
+        Bucket,
+        Prefix: prefix,
+        Delimiter: delimiter,
+        ContinuationToken: token,
+      })
+      const page = await ask('listing objects', signal, client.send(command, { abortSignal: signal }))
+      yield page
+      token = page.IsTruncated ? page.NextContinuationToken : undefined
+    } while (token !== undefined)
+  }
+
+  async function getText(key: string, options: { signal: AbortSignal; maxBytes: number }): Promise<Buffer> {
+    const chunks: Buffer[] = []
+    let bytes = 0
+    for await (const chunk of (await getStream(client, { bucket: Bucket, key }, options)) as AsyncIterable<Buffer>) {
+      bytes += chunk.length
+      if (bytes > options.maxBytes) {
+        throw new SyncError('archive-damaged', `${key} is larger than ${options.maxBytes} bytes.`)
+      }
+      chunks.push(chunk)
+    }
+    return Buffer.concat(chunks)
+  }
+
+  async function head(key: string, signal: AbortSignal): Promise<{ bytes: number } | undefined> {
+    try {
+      const found = await client.send(new HeadObjectCommand({ Bucket, Key: key }), { abortSignal: signal })
+      return { bytes: found.ContentLength ?? 0 }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (readStorageFault(error).status === 404) return undefined
+      throw fromStorageError(error, `looking for ${key}`)
+    }
+  }
+
+  async function putText(key: string, text: string | Buffer, options: PutTextOptions): Promise<void> {
+    const Body = typeof text === 'string' ? Buffer.from(text) : text
+    const put = async (condition: { IfNoneMatch?: string }) => {
+      const command = new PutObjectCommand({ Bucket, Key: key, Body, ContentType: options.contentType, ...condition })
+      await client.send(command, { abortSignal: options.signal })
+    }
+    try {
+      await put(options.onlyIfAbsent ? { IfNoneMatch: '*' } : {})
+    } catch (error) {
+      options.signal.throwIfAborted()
+      const { status } = readStorageFault(error)
+      if (options.onlyIfAbsent && status === 412) {
+        // A put whose answer was lost and which the SDK sent again meets itself.
+        const there = await getText(key, { signal: options.signal, maxBytes: Body.length }).catch(() => undefined)
+        if (there?.equals(Body)) return
+        throw new SyncError('storage-failed', `${key} already exists.`, {
+          hint: 'Archives are written once.',
+          cause: error,
+        })
+      }
+      if (!options.onlyIfAbsent || status !== 501) throw fromStorageError(error, `uploading ${key}`)
+      await ask(`uploading ${key}`, options.signal, put({}))
+    }
+    const stored = await head(key, options.signal)
+    if (stored?.bytes !== Body.length) {
+      throw new SyncError('storage-failed', `The object store did not keep all ${Body.length} bytes of ${key}.`, {
+        retryable: true,
+      })
+    }
+  }
+
+  async function abortUpload(key: string, uploadId: string, signal: AbortSignal): Promise<number> {
+    const command = new AbortMultipartUploadCommand({ Bucket, Key: key, UploadId: uploadId })
+    try {
+      await client.send(command, { abortSignal: signal })
+      return 1
+    } catch (error) {
+      signal.throwIfAborted()
+      if (readStorageFault(error).status === 404) return 0
+      throw fromStorageError(error, `aborting an upload of ${key}`)
+    }
+  }
+
+  async function* listUploads(prefix: string, signal: AbortSignal): AsyncGenerator<{ key: string; uploadId: string }> {
+    let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {}
+    while (markers) {
+      const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({
+        Bucket,
+        Prefix: prefix,
+        ...markers,
+      })
+      const page = await client.send(command, { abortSignal: signal })
+      for (const { Key, UploadId } of page.Uploads ?? []) {
+        if (Key?.startsWith(prefix) && UploadId !== undefined) yield { key: Key, uploadId: UploadId }
+      }
+      markers = page.IsTruncated
+        ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker }
+        : undefined
+    }
+  }
+
+  return {
+    bucket: config.bucket,
+    async check(signal) {
+      const command = new ListObjectsV2Command({ Bucket, Prefix: config.prefix, MaxKeys: 1 })
+      await ask('looking at the bucket', signal, client.send(command, { abortSignal: signal }))
+    },
+    putStream: async (key, body, options) => await putStream(client, { bucket: Bucket, key }, body, options),
+    putText,
+    get: async (key, options) => await getStream(client, { bucket: Bucket, key }, options),
+    getText,
+    head,
+    async *list(prefix, signal, delimiter) {
+      for await (const page of listPages(prefix, signal, delimiter)) {
+        for (const { Key, Size } of page.Contents ?? []) {
+          if (Key !== undefined) yield { key: Key, bytes: Size ?? 0 }
+        }
+      }
+    },
+    async listFolders(prefix, signal) {
+      const folders: string[] = []
+      for await (const page of listPages(prefix, signal, '/')) {
+        for (const { Prefix } of page.CommonPrefixes ?? []) {
+          if (Prefix !== undefined) folders.push(Prefix.slice(prefix.length, -1))
+        }
+      }
+      return folders
+    },
+    async abortUploads(prefix, known, signal) {
+      let aborted = 0
+      for (const { key, uploadId } of known) aborted += await abortUpload(key, uploadId, signal)
+      try {
+        for await (const { key, uploadId } of listUploads(prefix, signal)) {
+          aborted += await abortUpload(key, uploadId, signal)
+        }
+      } catch (error) {
+        signal.throwIfAborted()
+        // Some stores cannot list uploads; that is why the known ones are given.
+        const { status } = readStorageFault(error)
+        if (status !== 501 && status !== 405) throw fromStorageError(error, 'listing open uploads')
+      }
+      return aborted
+    },
+    async [Symbol.asyncDispose]() {
+      client.destroy()
+    },
+  }
+}
+
+function createClient(config: StoreConfig): S3Client {
+  const agent = { keepAlive: true, maxSockets: MAX_SOCKETS }
+  return new S3Client({
+    ...(config.endpoint === undefined ? {} : { endpoint: config.endpoint }),
+    region: config.region,
+    forcePathStyle: config.forcePathStyle,
+    credentials: { accessKeyId: config.accessKeyId, secretAccessKey: config.secretAccessKey },
+    maxAttempts: ATTEMPTS,
+    // The default sends CRC32 in ways that older servers answer with 400, 411 or 501.
+    requestChecksumCalculation: 'WHEN_REQUIRED',
+    responseChecksumValidation: 'WHEN_REQUIRED',
+    // With it the SDK opens a new connection for every part.
+    expectContinueHeader: false,
+    requestHandler: {
+      connectionTimeout: CONNECT_TIMEOUT_MS,
+      socketTimeout: IDLE_TIMEOUT_MS,
+      httpAgent: agent,
+      httpsAgent: agent,
+    },
+  })
+}

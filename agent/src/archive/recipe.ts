@@ -1,0 +1,51 @@
+import type { Manifest } from '@multiboard-sync/shared/manifest'
+import { encodeTable } from './object-names.ts'
+
+/** RESTORE.txt: how a person restores this archive with PostgreSQL's own tools, should ours be gone. */
+export function writeRecipe(manifest: Omit<Manifest, 'objects' | 'totals'>): string {
+  const major = Math.floor(manifest.source.server_version / 10_000)
+  const example = manifest.tables[0] ? encodeTable(manifest.tables[0]) : 'public.Example'
+  const partial = manifest.filters.tables
+    ? `\nThis archive is PARTIAL. It holds only the tables asked for: ${JSON.stringify(manifest.filters.tables)}\n`
+    : ''
+  return `HOW TO RESTORE THIS ARCHIVE WITH PSQL ALONE
+
+Archive ${manifest.id} of the database "${manifest.source.database}" (PostgreSQL ${major}).
+All it takes is psql ${major} or newer, gunzip and a tool that reads S3.
+${partial}
+1. Copy this whole folder from the bucket to a disk, into a folder of its own, and go there.
+   Any S3 tool does it, for example:
+     aws s3 cp --recursive s3://BUCKET/PREFIX/${manifest.kind === 'export' ? 'archives' : 'backups'}/${manifest.id}/ restore/
+     cd restore
+   (Not on a disk that ignores case: there "Tag" and "tag" would overwrite each other.)
+
+2. Make an EMPTY database. Never restore into one that is in use.
+     createdb -T template0 -E UTF8 empty_db
+
+3. Restore. The order matters: 000, 100-data, 800, 900.
+     cat 000* 100-data/*/* 800* 900* | gunzip | psql -v ON_ERROR_STOP=1 -1 empty_db
+   Everything happens in one transaction: after an error the database is as empty as before.
+   When the shell says "Argument list too long":
+     (cat 000*; find 100-data -name '*.sql.gz' -print0 | sort -z | xargs -0 cat; cat 800* 900*) \\
+       | gunzip | psql -v ON_ERROR_STOP=1 -1 empty_db
+
+4. Afterwards: analyze.
+     psql -c 'analyze' empty_db
+
+A SINGLE TABLE
+  Its rows only, into a table that exists and is empty:
+     cat 100-data/${example}/* | gunzip | psql -v ON_ERROR_STOP=1 -1 some_db
+  To look at them:
+     cat 100-data/${example}/* | gunzip | head
+  A table's folder is schema.table, with every byte but letters, digits, _ and - written as %XX.
+  Its definition is in 000-pre-data.sql.gz, its indexes and constraints are in 900-post-data.sql.gz.
+
+WHAT IS NOT INSIDE
+  Roles, passwords, owners and grants; tablespaces; settings of the server or the database; other databases.
+  Restored objects belong to whoever runs psql. Policies that name roles need these roles to exist before.
+
+IS IT UNDAMAGED?
+  manifest.json names every object with its size and SHA-256 (compare with: sha256sum FILE) and the number of rows.
+  manifest.json.jws signs it: a JWS (RFC 7515, detached payload, Ed25519) by the agent that made the archive.
+`
+}
