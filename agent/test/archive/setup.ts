@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream'
 import { generateKeyPair } from 'jose'
-import type { ArchivedTable, Column } from '@multiboard-sync/shared/manifest'
+import type { ArchiveKind, ArchivedTable, Column } from '@multiboard-sync/shared/manifest'
 import { startObjectStore, type ObjectStore as Server } from '@multiboard-sync/shared/testing/object-store'
-import { createArchive, type ArchiveWriter } from '../../src/archive/archive-writer.ts'
+import { createArchive, type ArchiveWriter, type NewArchive } from '../../src/archive/archive-writer.ts'
 import { POST_DATA, PRE_DATA, SEQUENCES } from '../../src/archive/object-names.ts'
 import { openObjectStore, type ObjectStore, type StoreConfig } from '../../src/archive/object-store.ts'
 import {
@@ -59,12 +59,15 @@ export function column(name: string, generated: Column['generated'] = ''): Colum
   return { name, type: 'text', not_null: false, has_default: false, generated, identity: '' }
 }
 
-export function writer(bench: Bench, id = ID, kind: 'export' | 'safety-backup' = 'export'): ArchiveWriter {
+export function writer(
+  bench: Bench,
+  id = ID,
+  kind: ArchiveKind = 'export',
+  onUpload?: NewArchive['onUpload'],
+): ArchiveWriter {
   const { store, signer } = bench
-  return createArchive(
-    { store, prefix: PREFIX, signer, agent: 'vps-1', version: '0.1.0' },
-    { id, kind, job: 'j4k7q2m9xw1ab' },
-  )
+  const archive = { id, kind, job: 'j4k7q2m9xw1ab', ...(onUpload ? { onUpload } : {}) }
+  return createArchive({ store, prefix: PREFIX, signer, agent: 'vps-1', version: '0.1.0' }, archive)
 }
 
 export const SQL = {
@@ -99,7 +102,7 @@ export function rowsOf(text: string): Readable {
 }
 
 /** Writes SAMPLES and SQL as an archive and returns what finish() returned. */
-export async function writeSamples(bench: Bench, id = ID, kind: 'export' | 'safety-backup' = 'export') {
+export async function writeSamples(bench: Bench, id = ID, kind: ArchiveKind = 'export') {
   const archive = writer(bench, id, kind)
   const tables: ArchivedTable[] = []
   for (const { schema, name, columns, parts } of SAMPLES) {
