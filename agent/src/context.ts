@@ -24,7 +24,7 @@ export interface AgentContext {
   signer: ManifestSigner
   trust: ManifestTrust
   /** The URL of a database that the policy names. Throws `database-unknown`, `config-invalid`. */
-  databaseUrl(name: string): DatabaseUrl
+  databaseUrl: (name: string) => DatabaseUrl
 }
 
 /** A job as the agent runs it: from a verified order, or from the command line. */

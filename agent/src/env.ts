@@ -24,7 +24,7 @@ const envSchema = z.object({
 })
 export type AgentEnv = z.infer<typeof envSchema> & {
   /** The URL that an environment variable holds; undefined when it is not set. */
-  databaseUrl(variable: string): string | undefined
+  databaseUrl: (variable: string) => string | undefined
   /** Values that must never leave the agent, for the redactor. */
   secrets: string[]
 }

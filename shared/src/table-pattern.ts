@@ -8,7 +8,7 @@ export interface TableName {
 /** Tests one table's name; keeps the text it was made from. */
 export interface TablePattern {
   text: string
-  matches(table: TableName): boolean
+  readonly matches: (table: TableName) => boolean
   /** True when the text can only mean one table, so that its absence is an error. */
   exact: boolean
 }

@@ -21,7 +21,13 @@ const KEEP_FINISHED_MS = 30 * 24 * 3600 * 1000
 const SUFFIX = '.jsonl'
 
 const stepSchemas = {
-  accepted: z.object({ params: jobParamsSchema, epoch: z.int().positive(), fence: z.int().nonnegative() }),
+  accepted: z.object({
+    params: jobParamsSchema,
+    epoch: z.int().positive(),
+    fence: z.int().nonnegative(),
+    /** Of the process that runs the job: while it lives, the job is not to be settled by another. */
+    pid: z.int().optional(),
+  }),
   'archive-begun': z.looseObject({ archive: z.string(), kind: archiveKindSchema }),
   'upload-opened': z.object({ key: z.string(), uploadId: z.string() }),
   'archive-written': z.looseObject({ archive: z.string() }),
@@ -51,6 +57,7 @@ export interface JournalSummary {
   fence: number
   params: JobParams
   acceptedAt: string
+  pid?: number | undefined
   /** The last step that was written down. */
   lastStep: JournalStep
   /** Multipart uploads that may be open still. */

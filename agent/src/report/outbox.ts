@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   ftruncateSync,
   fdatasync,
@@ -9,7 +10,7 @@ import {
   readSync,
   writeSync,
 } from 'node:fs'
-import { rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { agentEventSchema, type AgentEvent, type Level } from '@multiboard-sync/shared/event'
@@ -191,4 +192,15 @@ function parseEvent(line: Buffer): AgentEvent | undefined {
   } catch {
     return undefined
   }
+}
+
+/** The outboxes on the disk: jobs whose end the control plane has not acknowledged. */
+export async function listOutboxes(stateDir: string): Promise<{ job: string; epoch: number }[]> {
+  const folder = join(stateDir, 'outbox')
+  if (!existsSync(folder)) return []
+  const names = await readdir(folder)
+  return names.flatMap((name) => {
+    const match = /^(j[0-9a-z]{12})-(\d+)\.jsonl$/.exec(name)
+    return match?.[1] && match[2] ? [{ job: match[1], epoch: Number(match[2]) }] : []
+  })
 }

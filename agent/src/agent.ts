@@ -1,0 +1,72 @@
+import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { PollRequest } from '@multiboard-sync/shared/protocol'
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import { finishJobs } from './finish-jobs.ts'
+import { log } from './log.ts'
+import type { AgentOptions, OpenedContext } from './open-context.ts'
+import { publishCatalogue } from './publish-catalogue.ts'
+import { settleUnfinished } from './settle-unfinished.ts'
+import { takeOrder } from './take-order.ts'
+import { openSeenOrders } from './verify/seen-orders.ts'
+
+/** Polls may come this much earlier or later, so that agents do not come in step. */
+const POLL_JITTER = 0.2
+const BACKOFF_FIRST_MS = 1_000
+const BACKOFF_MAX_MS = 60_000
+
+/**
+ * The agent: settle what a crash left, then poll, take an order, run it, and poll again. It only ever calls out.
+ * Ends when `draining` is aborted and no job runs. A control plane that is away is asked again for ever.
+ */
+export async function runAgent(options: AgentOptions): Promise<void> {
+  const { opened, controlPlane, draining, stopping } = options
+  const bootId = randomUUID()
+  await using seen = await openSeenOrders(opened.context.stateDir)
+  let failures = 0
+  let isSettled = false
+  let isPublished = false
+  while (!draining.aborted) {
+    let waitMs: number
+    try {
+      if (!isSettled) {
+        await settleUnfinished(opened.context, stopping)
+        await finishJobs(opened, controlPlane, stopping)
+        isSettled = true
+      }
+      const { reply, serverDate } = await controlPlane.poll(pollRequest(opened, bootId), stopping)
+      failures = 0
+      if (!isPublished) isPublished = await publishCatalogue(opened.context, controlPlane, stopping)
+      if (reply.order !== undefined) {
+        await takeOrder(options, seen, reply.order, serverDate)
+        continue
+      }
+      waitMs = reply.poll_after_ms * (1 - POLL_JITTER + 2 * POLL_JITTER * Math.random())
+    } catch (thrown) {
+      if (draining.aborted) break
+      const error = toSyncError(thrown)
+      waitMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** failures) * (0.5 + Math.random() / 2)
+      failures += 1
+      log('warning', error.message, { code: error.code, hint: error.hint, again_in_ms: Math.round(waitMs) })
+    }
+    await sleep(waitMs, undefined, { signal: draining }).catch(() => log('info', 'Stopping.'))
+  }
+}
+
+function pollRequest({ context, trust }: OpenedContext, bootId: string): PollRequest {
+  const { policy, policySha256, version } = context
+  const databases = Object.entries(policy.databases).map(([name, { role, protected: isProtected }]) => ({
+    name,
+    role,
+    protected: isProtected,
+  }))
+  return {
+    version,
+    boot_id: bootId,
+    policy,
+    policy_sha256: policySha256,
+    trusted_kids: trust.orderKids(),
+    databases,
+    running: [],
+  }
+}

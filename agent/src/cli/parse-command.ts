@@ -1,0 +1,93 @@
+import { parseArgs } from 'node:util'
+import { jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+
+export type Command = { json: boolean } & (
+  | { name: 'help' | 'run' | 'doctor' | 'archives' }
+  | { name: 'show'; archive: string }
+  | { name: 'job'; params: JobParams; dryRun: boolean }
+)
+
+const OPTIONS = {
+  from: { type: 'string' },
+  to: { type: 'string' },
+  tables: { type: 'string' },
+  engine: { type: 'string' },
+  'dry-run': { type: 'boolean', default: false },
+  json: { type: 'boolean', default: false },
+  help: { type: 'boolean', short: 'h', default: false },
+} as const
+
+/** Which options a command takes besides --json and --help, and how many words follow it. */
+const COMMANDS: Record<string, { options: string[]; words: [number, number] }> = {
+  run: { options: [], words: [0, 0] },
+  doctor: { options: [], words: [0, 0] },
+  archives: { options: [], words: [0, 2] },
+  export: { options: ['from', 'tables', 'dry-run'], words: [0, 0] },
+  sync: { options: ['from', 'to', 'tables', 'engine', 'dry-run'], words: [0, 0] },
+  restore: { options: ['to', 'tables', 'engine', 'dry-run'], words: [1, 1] },
+}
+
+/** What a command line asks for. `argv` without node and script. Throws `usage` with what is wrong. */
+export function parseCommand(argv: string[]): Command {
+  const { values, positionals } = read(argv.filter((word, index) => !(word === '--' && index === 0)))
+  const [command, ...words] = positionals
+  if (values.help || command === 'help' || command === undefined) {
+    if (command === undefined && !values.help) throw usage('No command was given.')
+    return { name: 'help', json: values.json }
+  }
+  const known = COMMANDS[command]
+  if (!known) throw usage(`There is no command "${command}".`)
+  const given = Object.entries(values).filter(([name, value]) => !['json', 'help'].includes(name) && value !== false)
+  const foreign = given.find(([name]) => !known.options.includes(name))
+  if (foreign) throw usage(`"${command}" has no option --${foreign[0]}.`)
+  if (words.length < known.words[0] || words.length > known.words[1])
+    throw usage(`"${command}" takes other words than these.`)
+  const { json } = values
+  switch (command) {
+    case 'run':
+    case 'doctor':
+      return { name: command, json }
+    case 'archives':
+      if (words.length === 0) return { name: 'archives', json }
+      if (words[0] !== 'show' || !words[1]) throw usage('Write: archives show <archive>.')
+      return { name: 'show', archive: words[1], json }
+    default:
+      return { name: 'job', params: readParams(command, words, values), dryRun: values['dry-run'], json }
+  }
+}
+
+function read(argv: string[]) {
+  try {
+    return parseArgs({ args: argv, options: OPTIONS, allowPositionals: true })
+  } catch (cause) {
+    throw usage(cause instanceof Error ? cause.message : 'The command line cannot be read.')
+  }
+}
+
+function readParams(kind: string, words: string[], values: ReturnType<typeof read>['values']): JobParams {
+  const { from, to, engine, tables } = values
+  if (kind !== 'restore' && !from) throw usage('Name the source: --from <database>.')
+  if (kind !== 'export' && !to) throw usage('Name the target: --to <database>.')
+  const list = tables === undefined ? {} : { tables: splitList(tables) }
+  const choice = engine === undefined ? {} : { engine }
+  const params = {
+    export: { kind, source: from, ...list },
+    sync: { kind, source: from, target: to, ...list, ...choice },
+    restore: { kind, archive: words[0], target: to, ...list, ...choice },
+  }[kind]
+  const parsed = jobParamsSchema.safeParse(params)
+  if (parsed.success) return parsed.data
+  const [issue] = parsed.error.issues
+  throw usage(`${issue?.path.join('.') ?? 'option'}: ${issue?.message ?? 'not understood'}`)
+}
+
+/** Commas inside double quotes belong to a name. */
+function splitList(text: string): string[] {
+  const items = text.match(/(?:[^,"]|"(?:[^"]|"")*")+/g) ?? []
+  return items.map((item) => item.trim()).filter((item) => item !== '')
+}
+
+function usage(message: string): SyncError {
+  return new SyncError('usage', message, { hint: 'Run `pnpm agent --help` to see what there is.' })
+}

@@ -1,0 +1,52 @@
+import type { WriteStream } from 'node:tty'
+import type { Progress } from '@multiboard-sync/shared/event'
+import { formatBytes, formatCount, formatSeconds } from '@multiboard-sync/shared/sizes'
+import type { ReportSink } from '../report/reporter.ts'
+
+/** One line that says where a job is: phase, table, rows, bytes, rate and what is left. Without line ends. */
+export function progressText(progress: Progress): string {
+  const { phase, table, rows, bytes, bytes_total, bytes_per_second, eta_seconds, tables_done, tables_total } = progress
+  const share = bytes_total > 0 ? `${Math.min(100, Math.floor((bytes / bytes_total) * 100))} %` : ''
+  return [
+    phase.padEnd(10),
+    tables_total > 0 ? `${tables_done}/${tables_total} tables` : '',
+    share,
+    rows > 0 ? `${formatCount(rows)} rows` : '',
+    bytes > 0 ? formatBytes(bytes) : '',
+    bytes_per_second > 0 ? `${formatBytes(bytes_per_second)}/s` : '',
+    eta_seconds === undefined ? '' : `${formatSeconds(eta_seconds)} left`,
+    table ?? '',
+  ]
+    .filter((part) => part !== '')
+    .join('  ')
+}
+
+/** On a terminal one line that is written over; elsewhere a line a phase, so that a log stays readable. */
+export function progressSink(
+  stream: NodeJS.WriteStream & Partial<Pick<WriteStream, 'columns'>>,
+): ReportSink & { end(): void } {
+  const isLive = stream.isTTY
+  let isOpen = false
+  const end = (): void => {
+    if (isOpen) stream.write('\n')
+    isOpen = false
+  }
+  return {
+    end,
+    phase: (phase) => {
+      end()
+      if (!isLive) stream.write(`${phase}\n`)
+    },
+    event: (event) => {
+      if (event.level !== 'warning' && event.type !== 'lock.waiting') return
+      end()
+      stream.write(`${event.type}\n`)
+    },
+    progress: (progress) => {
+      if (!isLive) return
+      // CR to the line's start, EL (ECMA-48) to clear what was there.
+      stream.write(`\r\u001b[K${progressText(progress).slice(0, (stream.columns ?? 80) - 1)}`)
+      isOpen = true
+    },
+  }
+}

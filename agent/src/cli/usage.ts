@@ -1,0 +1,22 @@
+export const USAGE = `Multiboard Sync agent
+
+usage: pnpm agent <command> [options]
+
+  run                                    the daemon: poll the control plane, run its orders
+  sync --from A --to B                   archive A, then make B's tables equal to A's
+      [--tables p,q] [--engine auto|create|truncate] [--dry-run]
+  export --from A [--tables p,q]         archive A
+  restore <archive> --to B               bring an archive into B
+      [--tables p,q] [--engine …] [--dry-run]
+  archives                               list the archives of the bucket
+  archives show <archive>                one archive: its tables, rows and sizes
+  doctor                                 check configuration, bucket, keys and every database
+
+options for all
+  --json     one JSON object as the last line, nothing else on standard output
+  --help     this text
+
+A table pattern is schema.table, with * and ?; without a schema it means public.
+The policy in agent.yaml applies to every command. Exit codes: 0 succeeded, 1 failed or canceled,
+2 bad usage or configuration, 3 refused (nothing was begun).
+`

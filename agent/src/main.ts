@@ -1,0 +1,122 @@
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import { printPlan } from './plan/print-plan.ts'
+import { archivesText, archiveText, readArchive, readArchives } from './cli/list-archives.ts'
+import { runDoctor } from './cli/doctor.ts'
+import { parseCommand, type Command } from './cli/parse-command.ts'
+import { errorText, resultJson, resultText } from './cli/print-result.ts'
+import { progressSink } from './cli/progress-line.ts'
+import { runLocalJob } from './cli/run-local-job.ts'
+import { USAGE } from './cli/usage.ts'
+import { runAgent } from './agent.ts'
+import { readEnv } from './env.ts'
+import { log, logFailure } from './log.ts'
+import { openContext, type OpenedContext } from './open-context.ts'
+import { connectControlPlane } from './poll/control-plane-client.ts'
+
+/** The only place that ends the process. */
+const EXIT = { succeeded: 0, failed: 1, canceled: 1, refused: 3 } as const
+const EXIT_CONFIGURATION = 2
+const CONFIGURATION_CODES = new Set(['usage', 'config-invalid', 'key-missing'])
+
+const out = (text: string): void => void process.stdout.write(`${text}\n`)
+
+/** First SIGINT or SIGTERM aborts `first`, the second `second`. */
+function watchSignals(): { first: AbortSignal; second: AbortSignal } {
+  const [first, second] = [new AbortController(), new AbortController()]
+  const onSignal = (): void => {
+    const stopped = new SyncError('canceled', 'The command was stopped.', { hint: 'The target is as it was.' })
+    if (first.signal.aborted) second.abort(stopped)
+    else first.abort(stopped)
+  }
+  process.on('SIGINT', onSignal)
+  process.on('SIGTERM', onSignal)
+  return { first: first.signal, second: second.signal }
+}
+
+async function execute(command: Command): Promise<number> {
+  if (command.name === 'help') {
+    out(USAGE)
+    return 0
+  }
+  const env = readEnv()
+  await using opened = await openContext(env)
+  const { first, second } = watchSignals()
+  switch (command.name) {
+    case 'run': {
+      if (env.CONTROL_PLANE_URL === undefined) {
+        throw new SyncError('config-invalid', 'CONTROL_PLANE_URL is not set.', {
+          hint: 'The daemon needs a control plane to poll.',
+        })
+      }
+      const { context, key } = opened
+      const controlPlane = connectControlPlane({
+        url: env.CONTROL_PLANE_URL,
+        agent: context.agent,
+        key: key.privateKey,
+        version: context.version,
+      })
+      log('info', 'The agent polls.', { agent: context.agent, version: context.version, kid: key.kid })
+      await runAgent({
+        opened,
+        controlPlane,
+        issuer: new URL(env.CONTROL_PLANE_URL).origin,
+        draining: first,
+        stopping: second,
+      })
+      return 0
+    }
+    case 'doctor':
+      return await doctor(opened, command.json, first)
+    case 'archives': {
+      const archives = await readArchives(opened.context, first)
+      out(command.json ? JSON.stringify({ archives }) : archivesText(archives))
+      return 0
+    }
+    case 'show': {
+      const archive = await readArchive(opened.context, command.archive, first)
+      out(command.json ? JSON.stringify(archive) : archiveText(archive))
+      return 0
+    }
+    case 'job':
+      return await runJobCommand(opened, command, first)
+  }
+}
+
+async function doctor(opened: OpenedContext, json: boolean, signal: AbortSignal): Promise<number> {
+  const isWell = await runDoctor(opened.context, signal, (finding) => {
+    const lines = [`${finding.ok ? 'ok  ' : 'FAIL'}  ${finding.check}: ${finding.text}`]
+    if (finding.hint) lines.push(`      hint: ${finding.hint}`)
+    out(json ? JSON.stringify(finding) : lines.join('\n'))
+  })
+  return isWell ? EXIT.succeeded : EXIT.failed
+}
+
+async function runJobCommand(
+  opened: OpenedContext,
+  command: Extract<Command, { name: 'job' }>,
+  signal: AbortSignal,
+): Promise<number> {
+  const line = progressSink(process.stderr)
+  const { params, dryRun, json } = command
+  const { job, result, plan } = await runLocalJob(opened, params, { dryRun, sinks: json ? [] : [line], signal })
+  line.end()
+  if (dryRun && plan && result.outcome === 'succeeded') out(json ? JSON.stringify(plan) : printPlan(plan))
+  else out(json ? resultJson(job, result) : resultText(job, result))
+  return CONFIGURATION_CODES.has(result.code ?? '') ? EXIT_CONFIGURATION : EXIT[result.outcome]
+}
+
+async function main(argv: string[]): Promise<number> {
+  const json = argv.includes('--json')
+  try {
+    return await execute(parseCommand(argv))
+  } catch (thrown) {
+    const error = toSyncError(thrown)
+    if (error.code === 'internal') logFailure('', error)
+    const { code, message, hint, details } = error
+    if (json) out(JSON.stringify({ outcome: 'failed', code, message, hint, details, target_state: 'untouched' }))
+    else process.stderr.write(`${errorText(error)}\n`)
+    return CONFIGURATION_CODES.has(code) ? EXIT_CONFIGURATION : EXIT.failed
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2))

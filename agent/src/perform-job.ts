@@ -1,0 +1,52 @@
+import type { JobResult } from '@multiboard-sync/shared/protocol'
+import type { Outcome } from '@multiboard-sync/shared/job'
+import { isRefusal, toSyncError, type SyncError } from '@multiboard-sync/shared/sync-error'
+import type { AgentContext, Job, JobFacts, JobRun } from './context.ts'
+import { logFailure } from './log.ts'
+import { runJob } from './run-job.ts'
+
+/** Runs a job to its end and says what became of it. Never throws: this is the one place that logs a failed job. */
+export async function performJob(context: AgentContext, job: Job, run: JobRun): Promise<JobResult> {
+  const startedMs = performance.now()
+  let error: SyncError | undefined
+  try {
+    await runJob(context, job, run)
+  } catch (thrown) {
+    error = toSyncError(run.signal.aborted ? run.signal.reason : thrown)
+    // What the target says about a commit weighs more than that somebody wanted to cancel it.
+    if (thrown !== null && toSyncError(thrown).code === 'outcome-unknown') error = toSyncError(thrown)
+    if (error.code === 'outcome-unknown') run.facts.targetState = 'unknown'
+    logFailure(job.id, error)
+  }
+  const result = toResult(run.facts, error, (performance.now() - startedMs) / 1000)
+  run.reporter.event(
+    'job.ended',
+    { outcome: result.outcome, target_state: result.target_state },
+    error ? 'error' : 'info',
+  )
+  return result
+}
+
+function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number): JobResult {
+  const counted = facts.archive
+  return {
+    outcome: error ? outcomeOf(error, facts) : 'succeeded',
+    ...(error ? { code: error.code, message: error.message, hint: error.hint, details: error.details } : {}),
+    ...(facts.engine ? { engine: facts.engine } : {}),
+    target_state: facts.targetState,
+    ...(facts.receipt ? { receipt: facts.receipt } : {}),
+    ...(facts.archive ? { archive: facts.archive } : {}),
+    ...(facts.safetyBackup ? { safety_backup: facts.safetyBackup } : {}),
+    tables: counted?.tables.length ?? 0,
+    rows: counted?.rows ?? 0,
+    bytes: counted?.bytes ?? 0,
+    seconds: Math.round(seconds * 100) / 100,
+    // resourceUsage() counts in KiB (Node.js docs, process.resourceUsage).
+    peak_rss_mb: Math.round((process.resourceUsage().maxRSS * 1024) / 1e6),
+  }
+}
+
+function outcomeOf(error: SyncError, facts: JobFacts): Outcome {
+  if (error.code === 'canceled') return 'canceled'
+  return isRefusal(error.code) && facts.targetState === 'untouched' ? 'refused' : 'failed'
+}

@@ -1,0 +1,81 @@
+import type { JobResult } from '@multiboard-sync/shared/protocol'
+import { archivePrefix } from './archive/object-names.ts'
+import type { AgentContext } from './context.ts'
+import { openJournal, unfinishedJournals, type JournalSummary } from './journal/journal.ts'
+import { log } from './log.ts'
+import { openSession } from './postgres/session.ts'
+import { waitForTargetLock } from './postgres/target-lock.ts'
+import { readReceipt } from './restore/receipt.ts'
+
+/*
+ * What the next boot does about jobs that ended with their process: their open uploads are aborted, the target is asked
+ * for the receipt, and the truth is written into the journal. Nothing is ever resumed.
+ *
+ *   no receipt, commit never begun ─► failed, target untouched
+ *   no receipt, commit begun       ─► failed, target rolled back
+ *   receipt                        ─► succeeded, target changed (it was proven before it was committed)
+ */
+
+export interface Settled {
+  job: string
+  epoch: number
+  result: JobResult
+}
+
+/** Throws when a target or the store cannot be reached: then the truth is not known yet, and is asked for again. */
+export async function settleUnfinished(context: AgentContext, signal: AbortSignal): Promise<Settled[]> {
+  const settled: Settled[] = []
+  for (const unfinished of await unfinishedJournals(context.stateDir)) {
+    if (isAlive(unfinished.pid)) continue
+    await abortUploads(context, unfinished, signal)
+    const result = await findTruth(context, unfinished, signal)
+    await using journal = await openJournal(context.stateDir, unfinished.job)
+    await journal.record('finished', { result })
+    const { job, epoch } = unfinished
+    log('warning', 'A job that ended with its process was settled.', {
+      job,
+      outcome: result.outcome,
+      target_state: result.target_state,
+    })
+    settled.push({ job, epoch, result })
+  }
+  return settled
+}
+
+/** In a container the pid of the process before us may be our own: at a boot none of ours runs a job. */
+function isAlive(pid: number | undefined): boolean {
+  if (pid === undefined || pid === process.pid) return false
+  try {
+    return process.kill(pid, 0)
+  } catch {
+    return false
+  }
+}
+
+async function abortUploads(context: AgentContext, unfinished: JournalSummary, signal: AbortSignal): Promise<void> {
+  for (const { archive, kind } of unfinished.begun) {
+    const folder = archivePrefix(context.prefix, kind, archive)
+    const known = unfinished.uploads.filter((upload) => upload.key.startsWith(folder))
+    await context.store.abortUploads(folder, known, signal)
+  }
+}
+
+async function findTruth(context: AgentContext, unfinished: JournalSummary, signal: AbortSignal): Promise<JobResult> {
+  const { params, job, mayHaveCommitted } = unfinished
+  const ended = { tables: 0, rows: 0, bytes: 0, seconds: 0, peak_rss_mb: 0 }
+  if (params.kind !== 'export' && mayHaveCommitted) {
+    await using session = await openSession(context.databaseUrl(params.target), { purpose: 'receipt', signal })
+    // The dead agent's transaction may still be ending on the server: its lock is free only then.
+    await waitForTargetLock(session)
+    const receipt = await readReceipt(session, job)
+    if (receipt) return { outcome: 'succeeded', engine: receipt.engine, target_state: 'changed', receipt, ...ended }
+  }
+  return {
+    outcome: 'failed',
+    code: 'crashed',
+    message: "The agent's process ended in the middle of the job.",
+    hint: 'The target is as it was. Start the job again.',
+    target_state: mayHaveCommitted ? 'rolled_back' : 'untouched',
+    ...ended,
+  }
+}
