@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { createReadStream, createWriteStream, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Readable, Writable } from 'node:stream'
+import type { Writable } from 'node:stream'
 import { writeRecord, type Bucket } from './buckets.ts'
 import type { Blob, StoredObject } from './records.ts'
 
@@ -81,29 +81,22 @@ export function holdForReading(bucket: Bucket, object: StoredObject): Disposable
   }
 }
 
-/** Streams of the bytes [start, end) of the object, one for each blob that has some; each opens when it is asked for. */
-export function* readStreams(bucket: Bucket, object: StoredObject, start: number, end: number): Generator<Readable> {
-  let offset = 0
-  for (const blob of object.blobs) {
-    const from = Math.max(start - offset, 0)
-    const to = Math.min(end - offset, blob.size)
-    offset += blob.size
-    if (from >= to) continue
-    yield createReadStream(blobPath(bucket, blob.file), {
-      start: from,
-      end: to - 1,
-      highWaterMark: READ_BUFFER_BYTES,
-    })
-  }
-}
-
+/** The bytes [start, end) of the object, across its blobs; each file is open only while it is read. */
 export async function* readBytes(
   bucket: Bucket,
   object: StoredObject,
   start: number,
   end: number,
 ): AsyncGenerator<Buffer> {
-  for (const stream of readStreams(bucket, object, start, end)) yield* stream as AsyncIterable<Buffer>
+  let offset = 0
+  for (const blob of object.blobs) {
+    const from = Math.max(start - offset, 0)
+    const to = Math.min(end - offset, blob.size)
+    offset += blob.size
+    if (from >= to) continue
+    const options = { start: from, end: to - 1, highWaterMark: READ_BUFFER_BYTES }
+    yield* createReadStream(blobPath(bucket, blob.file), options) as AsyncIterable<Buffer>
+  }
 }
 
 export function blobPath(bucket: Bucket, file: string): string {

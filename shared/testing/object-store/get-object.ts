@@ -4,7 +4,7 @@ import type { Bucket } from './buckets.ts'
 import { checkRead } from './conditions.ts'
 import { objectHeaders } from './describe.ts'
 import { S3Fault } from './fault.ts'
-import { holdForReading, readStreams } from './files.ts'
+import { holdForReading, readBytes } from './files.ts'
 import { parseRange, type ByteRange } from './range.ts'
 import type { StoredObject } from './records.ts'
 import { headerOf, integerOf, queryOf, type S3Request } from './request.ts'
@@ -36,8 +36,7 @@ export async function getObject({ request, response, bucket, key }: Call): Promi
   response.writeHead(range ? 206 : 200, headers)
   if (request.method === 'HEAD') return void response.end()
   using _held = holdForReading(bucket, object)
-  for (const stream of readStreams(bucket, object, start, end)) await pipeline(stream, response, { end: false })
-  response.end()
+  await pipeline(readBytes(bucket, object, start, end), response)
 }
 
 export function requireObject(bucket: Bucket, key: string): StoredObject {
