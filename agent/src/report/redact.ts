@@ -12,9 +12,9 @@ const SAFE_TO_REPLACE_ANYWHERE = 6
 
 /** `scheme://user:password@` and `scheme://user@`; the last @ before the path ends them, passwords may hold an @ too. */
 const URL_CREDENTIALS = /\b([a-z][a-z0-9+.-]*:\/\/)[^\s/'"<>]*@/gi
-/** libpq's keyword form, and the parameters of presigned URLs and connection strings. */
+/** libpq's keyword form, SQL's `password '…'`, and the parameters of presigned URLs and connection strings. */
 const PASSWORD_ASSIGNMENTS =
-  /\b(password|passwd|pwd|pgpassword|secret_access_key|x-amz-signature|x-amz-credential|x-amz-security-token)(\s*=\s*)('(?:[^'\\]|\\.)*'|[^\s&"']+)/gi
+  /\b(password|passwd|pwd|pgpassword|secret_access_key|x-amz-signature|x-amz-credential|x-amz-security-token)(\s*=\s*|\s+(?='))('(?:[^'\\]|\\.|'')*'|[^\s&"']+)/gi
 
 /**
  * Makes the function every text goes through before it leaves the agent. `secrets` are the configured values (passwords,

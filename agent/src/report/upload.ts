@@ -42,6 +42,8 @@ export interface UploadOptions {
   onCancel(): void
   /** Told once when the job is not this agent's any more: stop it with this error. */
   onLost(error: SyncError): void
+  /** Told of the first failure in a row, for the agent's own log; it goes on trying. */
+  onTrouble?(error: SyncError): void
   clock?: Clock
   random?: () => number
   /** For the result's texts; events were redacted by the reporter. */
@@ -157,6 +159,7 @@ export function startUpload(options: UploadOptions): UploadHandle {
     }
     // Anything else, also a refusal we do not know, leaves the job alone: without a renewal its lease runs out by itself.
     failures += 1
+    if (failures === 1) options.onTrouble?.(error)
     isUrgent = true
     notBeforeMs = clock.monotonicMs() + retryDelayMs(error, failures, random)
   }
@@ -225,6 +228,7 @@ export function startUpload(options: UploadOptions): UploadHandle {
           if (LOST_CODES.has(error.code)) await outbox.remove()
           throw thrown
         }
+        if (attempts === 1) options.onTrouble?.(error)
         delayMs = retryDelayMs(error, attempts, random)
       }
       if (attempts > 1 || outbox.ackedAseq >= outbox.lastAseq) await clock.sleep(delayMs, either)
