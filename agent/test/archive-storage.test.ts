@@ -12,7 +12,8 @@ const MiB = 1024 * 1024
 
 /** Pieces as they come from a database's socket; `failAt` bytes in, it breaks. */
 function source(bytes: number, options: { failAt?: number; error?: Error } = {}): Readable {
-  const line = Buffer.concat([Buffer.from(randomBytes(32_000).toString('hex')), Buffer.from('\n')])
+  const half = Buffer.from(randomBytes(16_000).toString('hex'))
+  const line = Buffer.concat([half, Buffer.alloc(32_000, 'a plate; '), Buffer.from('\n')])
   function* pieces(): Generator<Buffer> {
     for (let done = 0; done < bytes; done += line.length) {
       if (options.failAt !== undefined && done >= options.failAt) throw options.error ?? new Error('source broke')
