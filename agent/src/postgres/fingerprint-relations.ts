@@ -1,0 +1,264 @@
+import {
+  acl,
+  aclList,
+  comment,
+  fact,
+  normal,
+  notInExtension,
+  owner,
+  sorted,
+  type FactScope,
+} from './fingerprint-terms.ts'
+
+/** Facts of tables, views, sequences, indexes and what hangs on them. */
+export function relationFacts(scope: FactScope): string[] {
+  return [
+    relations(scope),
+    columns(scope),
+    ...(scope.order ? [columnOrder] : []),
+    constraints,
+    indexes,
+    triggers,
+    rules,
+    policies,
+    views,
+    sequences(scope),
+    statistics(scope),
+    foreignTables,
+    publicationTables(scope),
+  ]
+}
+
+function relations(scope: FactScope): string {
+  return fact(
+    'relation',
+    [
+      'c.nspname',
+      'c.relname',
+      'c.relkind',
+      'c.relpersistence',
+      sorted('c.reloptions'),
+      `(select ${sorted('t.reloptions')} from pg_class t where t.oid = c.reltoastrelid)`,
+      'c.relrowsecurity',
+      'c.relforcerowsecurity',
+      'c.relreplident',
+      `(select spcname from pg_tablespace where oid = c.reltablespace)`,
+      `(select amname from pg_am where oid = c.relam)`,
+      `case when c.reloftype <> 0 then c.reloftype::regtype::text end`,
+      `case when c.relkind = 'p' then ${normal('pg_get_partkeydef(c.oid)')} end`,
+      `case when c.relispartition then ${normal('pg_get_expr(c.relpartbound, c.oid)')} end`,
+      `array(select i.inhparent::regclass::text from pg_inherits i where i.inhrelid = c.oid order by i.inhseqno)`,
+      owner(scope, 'c.relowner'),
+      `case when c.relkind = 'S' then ${acl(scope, 'c.relacl', 's', 'c.relowner')}
+            when c.relkind <> 'c' then ${acl(scope, 'c.relacl', 'r', 'c.relowner')} end`,
+      comment('c.oid', 'pg_class'),
+    ],
+    `rel c where c.relkind not in ('i', 'I')`,
+  )
+}
+
+function columns(scope: FactScope): string {
+  return fact(
+    'column',
+    [
+      'c.nspname',
+      'c.relname',
+      'a.attname',
+      'format_type(a.atttypid, a.atttypmod)',
+      `case when a.attcollation <> 0 then a.attcollation::regcollation::text end`,
+      'a.attnotnull',
+      `(select ${normal('pg_get_expr(d.adbin, d.adrelid)')} from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum)`,
+      'a.attgenerated',
+      'a.attidentity',
+      'a.attstorage',
+      scope.version >= 140_000 ? 'a.attcompression' : `''`,
+      // -1 before 17, null since.
+      'nullif(a.attstattarget, -1)',
+      sorted('a.attoptions'),
+      'md5(a.attfdwoptions::text)',
+      'a.attislocal',
+      'a.attinhcount',
+      scope.owners ? `case when a.attacl is not null then ${aclList('a.attacl')} end` : 'null',
+      'col_description(a.attrelid, a.attnum)',
+    ],
+    `rel c join pg_attribute a on a.attrelid = c.oid
+     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'c') and a.attnum > 0 and not a.attisdropped`,
+  )
+}
+
+const columnOrder = fact(
+  'column-order',
+  [
+    'c.nspname',
+    'c.relname',
+    `array(select a.attname from pg_attribute a
+           where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped order by a.attnum)`,
+  ],
+  `rel c where c.relkind in ('r', 'p', 'v', 'm', 'f', 'c')`,
+)
+
+/**
+ * A foreign key to a partitioned table has hidden copies, one for each partition it points to, whose names the server
+ * makes up; and the names of those that partitions have from their parents are not in a dump either.
+ */
+const constraints = fact(
+  'constraint',
+  [
+    'coalesce(c.nspname, n.nspname)',
+    'c.relname',
+    't.typname',
+    `case when k.contype <> 'f' or k.conparentid = 0 then k.conname end`,
+    'k.contype',
+    normal('pg_get_constraintdef(k.oid)'),
+    'k.condeferrable',
+    'k.condeferred',
+    'k.convalidated',
+    // Of keys these are bookkeeping, which attaching a partition and creating one leave different.
+    ...['k.conislocal', 'k.coninhcount', 'k.connoinherit'].map(
+      (term) => `case when k.contype in ('c', 'n') then ${term} end`,
+    ),
+    'k.conparentid <> 0',
+    comment('k.oid', 'pg_constraint'),
+  ],
+  `pg_constraint k
+   left join rel c on c.oid = k.conrelid
+   left join pg_type t on t.oid = k.contypid and ${notInExtension('pg_type', 't.oid')}
+   left join ns n on n.oid = t.typnamespace
+   where (c.oid is not null or n.oid is not null) and k.contype <> 't'
+     and not exists (select from pg_constraint p where p.oid = k.conparentid and p.conrelid = k.conrelid and p.conrelid <> 0)`,
+)
+
+const indexes = fact(
+  'index',
+  [
+    'i.nspname',
+    'i.relname',
+    'c.nspname',
+    'c.relname',
+    normal('pg_get_indexdef(i.oid)'),
+    'x.indisunique',
+    'x.indisprimary',
+    'x.indisclustered',
+    'x.indisreplident',
+    'x.indisvalid',
+    'x.indimmediate',
+    `(select spcname from pg_tablespace where oid = i.reltablespace)`,
+    `(select h.inhparent::regclass::text from pg_inherits h where h.inhrelid = i.oid)`,
+    `array(select a.attnum || '=' || a.attstattarget from pg_attribute a
+           where a.attrelid = i.oid and a.attstattarget >= 0 order by a.attnum)`,
+    comment('i.oid', 'pg_class'),
+  ],
+  `pg_index x join rel i on i.oid = x.indexrelid join rel c on c.oid = x.indrelid`,
+)
+
+const triggers = fact(
+  'trigger',
+  [
+    'c.nspname',
+    'c.relname',
+    't.tgname',
+    normal('pg_get_triggerdef(t.oid)'),
+    't.tgenabled',
+    't.tgparentid <> 0',
+    comment('t.oid', 'pg_trigger'),
+  ],
+  `pg_trigger t join rel c on c.oid = t.tgrelid where not t.tgisinternal`,
+)
+
+const rules = fact(
+  'rule',
+  [
+    'c.nspname',
+    'c.relname',
+    'r.rulename',
+    normal('pg_get_ruledef(r.oid)'),
+    'r.ev_enabled',
+    comment('r.oid', 'pg_rewrite'),
+  ],
+  `pg_rewrite r join rel c on c.oid = r.ev_class where r.rulename <> '_RETURN'`,
+)
+
+const policies = fact(
+  'policy',
+  [
+    'c.nspname',
+    'c.relname',
+    'p.polname',
+    'p.polcmd',
+    'p.polpermissive',
+    `array(select case when role = 0 then 'PUBLIC' else 'role ' || pg_get_userbyid(role) end collate "C" as name
+           from unnest(p.polroles) as u(role) order by name)`,
+    normal('pg_get_expr(p.polqual, p.polrelid)'),
+    normal('pg_get_expr(p.polwithcheck, p.polrelid)'),
+    comment('p.oid', 'pg_policy'),
+  ],
+  `pg_policy p join rel c on c.oid = p.polrelid`,
+)
+
+const views = fact(
+  'view',
+  ['c.nspname', 'c.relname', normal('pg_get_viewdef(c.oid)')],
+  `rel c where c.relkind in ('v', 'm')`,
+)
+
+function sequences(scope: FactScope): string {
+  return fact(
+    'sequence',
+    [
+      'c.nspname',
+      'c.relname',
+      's.seqtypid::regtype::text',
+      's.seqstart',
+      's.seqincrement',
+      's.seqmin',
+      's.seqmax',
+      's.seqcache',
+      's.seqcycle',
+      `(select json_build_array(d.refobjid::regclass::text, a.attname, d.deptype)
+        from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
+        where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.refclassid = 'pg_class'::regclass
+          and d.refobjsubid > 0 and d.deptype in ('a', 'i'))`,
+      owner(scope, 'c.relowner'),
+    ],
+    `rel c join pg_sequence s on s.seqrelid = c.oid`,
+  )
+}
+
+function statistics(scope: FactScope): string {
+  return fact(
+    'statistics',
+    [
+      'n.nspname',
+      's.stxname',
+      'pg_get_statisticsobjdef(s.oid)',
+      'nullif(s.stxstattarget, -1)',
+      owner(scope, 's.stxowner'),
+      comment('s.oid', 'pg_statistic_ext'),
+    ],
+    `pg_statistic_ext s join ns n on n.oid = s.stxnamespace where ${notInExtension('pg_statistic_ext', 's.oid')}`,
+  )
+}
+
+const foreignTables = fact(
+  'foreign-table',
+  ['c.nspname', 'c.relname', 's.srvname', 'md5(f.ftoptions::text)'],
+  `pg_foreign_table f join rel c on c.oid = f.ftrelid join pg_foreign_server s on s.oid = f.ftserver`,
+)
+
+function publicationTables({ version }: FactScope): string {
+  const since15 = version >= 150_000
+  return fact(
+    'publication-table',
+    [
+      'p.pubname',
+      'c.nspname',
+      'c.relname',
+      since15
+        ? `array(select a.attname::text collate "C" as name from pg_attribute a
+                 where a.attrelid = c.oid and a.attnum = any (r.prattrs::int2[]) order by name)`
+        : 'null',
+      since15 ? normal('pg_get_expr(r.prqual, r.prrelid)') : 'null',
+    ],
+    `pg_publication_rel r join pg_publication p on p.oid = r.prpubid join rel c on c.oid = r.prrelid`,
+  )
+}
