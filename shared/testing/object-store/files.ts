@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { createReadStream, createWriteStream, renameSync, rmSync } from 'node:fs'
+import { createReadStream, renameSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { writeRecord, type Bucket } from './buckets.ts'
@@ -19,11 +20,16 @@ export async function writeBlob<Result extends { size: number }>(
 ): Promise<Result & { blob: Blob }> {
   const file = randomUUID()
   const temporary = join(bucket.dir, 'tmp', file)
+  // Opened before anything can fail: a stream that opens by itself may create the file after it was removed again.
+  const handle = await open(temporary, 'wx')
+  const sink = handle.createWriteStream({ highWaterMark: WRITE_BUFFER_BYTES })
   try {
-    const result = await fill(createWriteStream(temporary, { highWaterMark: WRITE_BUFFER_BYTES }))
+    const result = await fill(sink)
     renameSync(temporary, blobPath(bucket, file))
     return { ...result, blob: { file, size: result.size } }
   } catch (error) {
+    // Also closes the file when the request was refused before its first byte.
+    sink.destroy()
     rmSync(temporary, { force: true })
     throw error
   }
