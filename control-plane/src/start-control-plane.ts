@@ -1,6 +1,7 @@
-import type { AddressInfo } from 'node:net'
 import { once } from 'node:events'
-import { createAdaptorServer } from '@hono/node-server'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { getRequestListener } from '@hono/node-server'
 import type { ControlPlaneConfig } from './env.ts'
 import { createApp } from './create-app.ts'
 import { defaultStreamTimes, type StreamTimes } from './events/stream-events.ts'
@@ -23,6 +24,8 @@ export interface RunningControlPlane extends AsyncDisposable {
   close(): Promise<void>
 }
 
+// A connection that was busy when we began to close becomes idle later, and would then be kept alive for seconds.
+const CLOSE_IDLE_EVERY_MS = 20
 // A request takes milliseconds; what is not done by then is a client that does not read.
 const CLOSE_TIMEOUT_MS = 5000
 
@@ -39,37 +42,41 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
   await migrate(database)
 
   const stopping = new AbortController()
-  const { promise: app, resolve: serveApp } = Promise.withResolvers<ReturnType<typeof createApp>>()
-  // The app must know its own address, which is known only once we listen; a request in between waits for it.
-  const server = createAdaptorServer({
-    fetch: async (request) => await (await app).fetch(request),
-    overrideGlobalObjects: false,
-  })
+  const server = createServer()
   server.listen(options.port, options.host)
   await once(server, 'listening')
   started.defer(async () => {
     stopping.abort()
-    const closed = once(server, 'close')
-    server.close()
-    const timer = setTimeout(() => 'closeAllConnections' in server && server.closeAllConnections(), CLOSE_TIMEOUT_MS)
-    await closed
-    clearTimeout(timer)
+    await closeServer(server)
   })
   const { port } = server.address() as AddressInfo
   const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
-  serveApp(
-    createApp({
-      database,
-      signer,
-      origin: new URL(options.publicUrl ?? url).origin,
-      adminToken: options.adminToken,
-      lease: options.lease,
-      stream: { ...defaultStreamTimes, ...options.stream },
-      stopping: stopping.signal,
-      log,
-    }),
-  )
+  // The app is made once we listen, because only then its own address is known.
+  const app = createApp({
+    database,
+    signer,
+    origin: new URL(options.publicUrl ?? url).origin,
+    adminToken: options.adminToken,
+    lease: options.lease,
+    stream: { ...defaultStreamTimes, ...options.stream },
+    stopping: stopping.signal,
+    log,
+  })
+  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false })
+  // It answers its own errors; nothing is left to wait for.
+  server.on('request', (incoming, outgoing) => void answer(incoming, outgoing))
   const resources = started.move()
   const close = async () => await resources.disposeAsync()
   return { url, kid: signer.kid, close, [Symbol.asyncDispose]: close }
+}
+
+/** No new connections; those at work may finish, those that are idle end, and what is left after a while is cut. */
+async function closeServer(server: Server): Promise<void> {
+  const closed = once(server, 'close')
+  server.close()
+  const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS)
+  const cut = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS)
+  await closed
+  clearInterval(idle)
+  clearTimeout(cut)
 }

@@ -41,8 +41,8 @@ test('a job goes from a request to its end, and its events tell the way', async 
   expect((await agent.complete(order, {}, 2)).body).toMatchObject({ state: 'succeeded', ack_aseq: 2 })
   expect(await here.job(asked.id)).toMatchObject({ state: 'succeeded', target_state: 'changed', result: { rows: 30 } })
 
-  const { body } = await here.person('GET', `/v1/jobs/${asked.id}/events`)
-  expect(body.events.map((event: { type: string }) => event.type)).toEqual([
+  const events = await here.events(asked.id)
+  expect(events.map(({ type }) => type)).toEqual([
     'job.queued',
     'job.leased',
     'job.accepted',
@@ -50,7 +50,7 @@ test('a job goes from a request to its end, and its events tell the way', async 
     'table.exported',
     'job.succeeded',
   ])
-  expect(body.events.map((event: { pos: number }) => event.pos)).toEqual([1, 2, 3, 4, 5, 6])
+  expect(events.map(({ pos }) => pos)).toEqual([1, 2, 3, 4, 5, 6])
   expect(here.logged).toEqual([])
 })
 
@@ -118,6 +118,5 @@ test('an agent refuses an order with its reason, once', async () => {
   expect((await agent.call(path, refusal)).status).toBe(200)
   expect(await here.job(id)).toMatchObject({ state: 'refused', code: 'clock-skew', hint: 'Set it.' })
   expect((await agent.report(order)).body.code).toBe('job-finished')
-  const { body } = await here.person('GET', `/v1/jobs/${id}/events`)
-  expect(body.events.map((event: { type: string }) => event.type)).toEqual(['job.queued', 'job.leased', 'job.refused'])
+  expect((await here.events(id)).map(({ type }) => type)).toEqual(['job.queued', 'job.leased', 'job.refused'])
 })

@@ -1,5 +1,5 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { agentEventSchema, type AgentEvent } from '@multiboard-sync/shared/event'
+import { agentEventSchema, type AgentEvent, type JobEvent } from '@multiboard-sync/shared/event'
 import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
 import { openOrder } from '@multiboard-sync/shared/signed-order'
 import { orderSchema, type Order } from '@multiboard-sync/shared/order'
@@ -26,7 +26,19 @@ const CALL_TIMEOUT_MS = 20_000
 export interface Answer {
   status: number
   headers: Headers
-  body: any
+  body: AnswerBody
+}
+
+/** The fields that tests look at; which of them are there depends on the call. */
+export interface AnswerBody {
+  id: string
+  code: string
+  errors: { field: string; message: string }[]
+  ack_aseq: number
+  events: JobEvent[]
+  jobs: JobView[]
+  archives: { id: string }[]
+  next: string | null
 }
 
 export interface Surroundings extends AsyncDisposable {
@@ -38,6 +50,8 @@ export interface Surroundings extends AsyncDisposable {
   /** A call by a person with the admin token. */
   person(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
   ask(body: unknown, headers?: Record<string, string>): Promise<JobView>
+  /** All events of a job. */
+  events(id: string): Promise<JobEvent[]>
   job(id: string): Promise<JobView>
   registerAgent(id: string, policy?: Policy): Promise<Agent>
 }
@@ -47,9 +61,12 @@ export interface Agent {
   key: CryptoKey
   /** A signed call. */
   call(path: string, body: unknown, jti?: string): Promise<Answer>
+  policy: Policy
   poll(options?: { jti?: string; running?: PollRequest['running'] }): Promise<PollReply>
   /** Polls, and opens the order as an agent would. */
   claim(jti?: string): Promise<Order | undefined>
+  /** Claims and accepts; throws when nothing was waiting. */
+  begin(): Promise<Order>
   accept(order: Order): Promise<Answer>
   report(order: Order, events?: AgentEvent[], more?: Record<string, unknown>): Promise<Answer>
   complete(order: Order, result?: Partial<JobResult>, lastAseq?: number): Promise<Answer>
@@ -100,6 +117,7 @@ export async function startSurroundings(over: Partial<StartOptions> = {}): Promi
     publicKey,
     person,
     ask: async (body, headers) => jobViewSchema.parse((await person('POST', '/v1/jobs', body, headers)).body),
+    events: async (id) => (await person('GET', `/v1/jobs/${id}/events?limit=500`)).body.events,
     job: async (id) => jobViewSchema.parse((await person('GET', `/v1/jobs/${id}`)).body),
     registerAgent: async (id, policy = policyOf()) => {
       const pair = await generateKeyPair('EdDSA', { extractable: true })
@@ -124,17 +142,28 @@ function agentOf(url: string, publicKey: CryptoKey, id: string, key: CryptoKey, 
     if (answer.status !== 200) throw new Error(`poll: ${answer.status} ${JSON.stringify(answer.body)}`)
     return pollReplySchema.parse(answer.body)
   }
+  const claim: Agent['claim'] = async (jti) => {
+    const { order } = await poll(jti === undefined ? {} : { jti })
+    if (order === undefined) return undefined
+    return orderSchema.parse(await openOrder(order, async () => publicKey))
+  }
+  const accept: Agent['accept'] = async ({ job }) =>
+    await call(`/v1/agent/jobs/${job.id}/accept`, { epoch: job.epoch, verdict: 'accepted' })
   return {
     id,
     key,
+    policy,
     call,
     poll,
-    claim: async (jti) => {
-      const { order } = await poll(jti === undefined ? {} : { jti })
-      if (order === undefined) return undefined
-      return orderSchema.parse(await openOrder(order, async () => publicKey))
+    claim,
+    accept,
+    begin: async () => {
+      const order = await claim()
+      if (!order) throw new Error('no order was waiting')
+      const { status } = await accept(order)
+      if (status !== 200) throw new Error(`accepting answered ${status}`)
+      return order
     },
-    accept: async ({ job }) => await call(`/v1/agent/jobs/${job.id}/accept`, { epoch: job.epoch, verdict: 'accepted' }),
     report: async ({ job }, events = [], more = {}) =>
       await call(`/v1/agent/jobs/${job.id}/report`, {
         epoch: job.epoch,
@@ -220,10 +249,10 @@ export async function post(url: string, body: string, authorization: string): Pr
 export async function answerOf(response: Response): Promise<Answer> {
   const { headers, status } = response
   const text = await response.text()
-  if (status === 204) return { status, headers, body: undefined }
+  if (status === 204) return { status, headers, body: {} as AnswerBody }
   const type = headers.get('content-type') ?? ''
   const expected = status < 400 ? 'application/json' : 'application/problem+json'
   if (!type.startsWith(expected)) throw new Error(`${status} came as "${type}": ${text.slice(0, 200)}`)
   if (Number.isNaN(Date.parse(headers.get('date') ?? ''))) throw new Error('the answer has no Date')
-  return { status, headers, body: JSON.parse(text) }
+  return { status, headers, body: JSON.parse(text) as AnswerBody }
 }

@@ -1,0 +1,58 @@
+import { expect, test } from 'vitest'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { readEnv } from './env.ts'
+
+const key = { kty: 'OKP', crv: 'Ed25519', x: 'public', d: 'private' }
+const complete = {
+  DATABASE_URL: 'postgres://user:hunter2@localhost/control',
+  SIGNING_KEY: JSON.stringify(key),
+  PUBLIC_URL: 'https://sync.example.com',
+  ADMIN_TOKEN: 'x'.repeat(32),
+}
+
+function mistakesOf(env: NodeJS.ProcessEnv): SyncError {
+  try {
+    readEnv(env)
+  } catch (error) {
+    if (error instanceof SyncError) return error
+    throw error
+  }
+  throw new Error('the environment was accepted')
+}
+
+test('what is not said has its default', () => {
+  expect(readEnv({ ...complete, PORT: '', HOST: '' })).toEqual({
+    databaseUrl: complete.DATABASE_URL,
+    signingKey: key,
+    publicUrl: complete.PUBLIC_URL,
+    adminToken: complete.ADMIN_TOKEN,
+    lease: { leaseMs: 90_000, graceMs: 30_000 },
+    host: '127.0.0.1',
+    port: 8787,
+  })
+})
+
+test('all mistakes are told at once', () => {
+  const { code, details } = mistakesOf({ PORT: 'x', LEASE_MS: '0' })
+  expect(code).toBe('config-invalid')
+  const names = details.map((line) => line.split(':')[0])
+  expect(names).toEqual(['DATABASE_URL', 'SIGNING_KEY', 'PUBLIC_URL', 'ADMIN_TOKEN', 'PORT', 'LEASE_MS'])
+})
+
+test('no value is printed, however wrong', () => {
+  const wrong = {
+    DATABASE_URL: 'mysql://hunter2',
+    SIGNING_KEY: '{hunter2',
+    PUBLIC_URL: 'hunter2',
+    ADMIN_TOKEN: 'hunter2',
+  }
+  const { details, message } = mistakesOf({ ...wrong, PORT: 'hunter2' })
+  expect(details).toHaveLength(5)
+  expect(`${message} ${details.join()}`).not.toContain('hunter2')
+})
+
+test('a key file that is not there is told without its path', () => {
+  const { code, message } = mistakesOf({ ...complete, SIGNING_KEY_FILE: '/nowhere/hunter2.json' })
+  expect(code).toBe('config-invalid')
+  expect(message).not.toContain('hunter2')
+})

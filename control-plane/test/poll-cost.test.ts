@@ -1,0 +1,68 @@
+import { generateKeyPair, exportJWK } from 'jose'
+import { signRequest } from '@multiboard-sync/shared/signed-request'
+import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
+import { expect, test } from 'vitest'
+import { createApp } from '../src/create-app.ts'
+import { defaultStreamTimes } from '../src/events/stream-events.ts'
+import { makeOrderSigner } from '../src/orders/order-signer.ts'
+import { migrate } from '../src/store/migrate.ts'
+import { openDatabase, type Database } from '../src/store/open-database.ts'
+import { adminToken, pollBody, policyOf } from './surroundings.ts'
+
+test('an idle poll costs two statements and no transaction', async () => {
+  await using testDatabase = await createDatabase()
+  await using database = openDatabase(testDatabase.url, (error) => {
+    throw error
+  })
+  await migrate(database)
+  const statements: string[] = []
+  const counting: Database = {
+    ...database,
+    query: async (sql, values) => {
+      statements.push(sql)
+      return await database.query(sql, values)
+    },
+    transaction: async () => {
+      throw new Error('an idle poll needs no transaction')
+    },
+  }
+  const keys = await generateKeyPair('EdDSA', { extractable: true })
+  const origin = 'https://sync.example.com'
+  const app = createApp({
+    database: counting,
+    signer: await makeOrderSigner(await exportJWK(keys.privateKey)),
+    origin,
+    adminToken,
+    lease: { leaseMs: 1000, graceMs: 1000 },
+    stream: defaultStreamTimes,
+    stopping: new AbortController().signal,
+    log: (record) => {
+      throw new Error(JSON.stringify(record))
+    },
+  })
+  const registered = await app.request('/v1/agents', {
+    method: 'POST',
+    headers: { authorization: `Bearer ${adminToken}` },
+    body: JSON.stringify({ id: 'vps', public_jwk: await exportJWK(keys.publicKey) }),
+  })
+  expect(registered.status).toBe(201)
+  statements.length = 0
+  const body = JSON.stringify(pollBody(policyOf()))
+  const path = '/v1/agent/poll'
+  const authorization = await signRequest({ method: 'POST', path, body, origin }, 'vps', keys.privateKey)
+  const polled = await app.request(path, { method: 'POST', headers: { authorization }, body })
+  expect(polled.status).toBe(200)
+  expect(statements.length).toBeLessThanOrEqual(2)
+})
+
+test('two processes that start together migrate once', async () => {
+  await using testDatabase = await createDatabase()
+  const throwing = (error: Error): never => {
+    throw error
+  }
+  await using one = openDatabase(testDatabase.url, throwing)
+  await using two = openDatabase(testDatabase.url, throwing)
+  const ran = await Promise.all([migrate(one), migrate(two), migrate(two)])
+  expect(ran.filter((names) => names.length > 0)).toHaveLength(1)
+  expect(await migrate(one)).toEqual([])
+})
