@@ -1,4 +1,4 @@
-import { readdir, rm } from 'node:fs/promises'
+import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { jobIdSchema, jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
@@ -18,6 +18,8 @@ import { openJsonLines, readJsonLines } from './json-lines.ts'
 
 /** Long enough to look into an old failure; finished journals are small. */
 const KEEP_FINISHED_MS = 30 * 24 * 3600 * 1000
+/** No process is that slow between opening a journal and writing its first line. */
+const KEEP_EMPTY_MS = 24 * 3600 * 1000
 const SUFFIX = '.jsonl'
 
 const stepSchemas = {
@@ -98,9 +100,9 @@ export async function unfinishedJournals(stateDir: string, now: Date = new Date(
       continue
     }
     const summary = summarize(name.slice(0, -SUFFIX.length), lines)
-    // Without its first line a job was never begun: the crash came before it was written.
     if (summary) unfinished.push(summary)
-    else await rm(path)
+    // Without its first line a job was never begun: a crash came before it was written, or its process is just about to.
+    else if (now.getTime() - (await stat(path)).mtimeMs > KEEP_EMPTY_MS) await rm(path)
   }
   return unfinished.toSorted((a, b) => (a.acceptedAt < b.acceptedAt ? -1 : 1))
 }
@@ -108,7 +110,12 @@ export async function unfinishedJournals(stateDir: string, now: Date = new Date(
 /** The result written down for a job; undefined when there is none. For a completion that was never acknowledged. */
 export async function readFinished(stateDir: string, job: string): Promise<JobResult | undefined> {
   const path = join(stateDir, 'journal', `${jobIdSchema.parse(job)}${SUFFIX}`)
-  return finishOf(await readJsonLines(path, lineSchema))?.result
+  try {
+    return finishOf(await readJsonLines(path, lineSchema))?.result
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw error
+  }
 }
 
 type Line = z.infer<typeof lineSchema>
@@ -118,9 +125,13 @@ async function listJournals(folder: string): Promise<string[]> {
     const names = await readdir(folder)
     return names.filter((name) => name.endsWith(SUFFIX) && jobIdSchema.safeParse(name.slice(0, -SUFFIX.length)).success)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    if (isMissing(error)) return []
     throw error
   }
+}
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ENOENT'
 }
 
 /** The end of the last run: a job leased again with a newer epoch has a new `accepted` and is unfinished until its end. */
@@ -149,9 +160,7 @@ function summarize(job: string, lines: Line[]): JournalSummary | undefined {
     uploads: lines
       .filter(({ step }) => step === 'upload-opened')
       .map((line) => stepSchemas['upload-opened'].parse(line)),
-    begun: lines
-      .filter(({ step }) => step === 'archive-begun')
-      .map((line) => stepSchemas['archive-begun'].parse(line)),
+    begun: lines.filter(({ step }) => step === 'archive-begun').map((line) => stepSchemas['archive-begun'].parse(line)),
     archive: archiveOf('archive-written'),
     safetyBackup: archiveOf('backup-written'),
     mayHaveCommitted: has('committing') || has('committed'),

@@ -349,6 +349,19 @@ describe('the end of a job', () => {
     expect(scene.plane.completions.at(-1)?.last_aseq).toBe(1)
   })
 
+  it('is told without events that the control plane refuses again and again', async () => {
+    scene.plane.refuseWith = new ControlPlaneError('invalid-request', 'no', { status: 422 })
+    scene.reporter.event('export.note', { n: 0 })
+    const { plane } = scene
+    const take = plane.complete.bind(plane)
+    plane.complete = async (...request) => {
+      plane.refuseWith = undefined
+      return await take(...request)
+    }
+    await expect(complete(scene)).resolves.toBe('succeeded')
+    expect(plane.completions.at(-1)?.last_aseq).toBe(0)
+  })
+
   it('is not repeated when it is refused for good', async () => {
     scene.plane.complete = async () => await Promise.reject(new ControlPlaneError('stale-epoch', 'no', { status: 409 }))
     await expect(complete(scene)).rejects.toMatchObject({ code: 'stale-epoch' })

@@ -28,6 +28,9 @@ const FIRST_BATCH_EVERY_MS = 2_000
 /** Room for the other fields of a report. */
 const BATCH_EVENT_BYTES = BATCH_MAX_BYTES - 8 * 1024
 
+/** So many times in a row must the same events be refused before the end of the job is told without them. */
+const REFUSALS_MAX = 5
+
 /** What the control plane says when this job is not ours any more; nothing that we could do later changes it. */
 const LOST_CODES: ReadonlySet<SyncErrorCode> = new Set(['stale-epoch', 'fence-superseded', 'job-finished', 'not-found'])
 
@@ -53,7 +56,7 @@ export interface UploadOptions {
 export interface UploadHandle extends AsyncDisposable {
   sink: ReportSink
   lease: Lease
-  /** Resolves when every event reported so far is acknowledged. Rejects when the job is lost or the signal aborts. */
+  /** Resolves when every event reported so far is acknowledged. Rejects when they are refused or the signal aborts. */
   flush(signal: AbortSignal): Promise<void>
   /**
    * Tells the job's end until the control plane has taken it, and removes the outbox; returns the final state. Rejects
@@ -76,6 +79,9 @@ export function startUpload(options: UploadOptions): UploadHandle {
   /** After a failure nothing is sent before this time. */
   let notBeforeMs = Number.NEGATIVE_INFINITY
   let failures = 0
+  /** Refusals in a row that waiting does not heal: the control plane does not understand these events. */
+  let refusals = 0
+  let refusedBy: SyncError | undefined
   let isUrgent = true
   let hasNewProgress = false
   let flushing = 0
@@ -132,6 +138,8 @@ export function startUpload(options: UploadOptions): UploadHandle {
       const body = { epoch, phase, stalled_ms, ...(progress ? { progress } : {}), events }
       const { reply } = await controlPlane.report(job, body, stop)
       failures = 0
+      refusals = 0
+      refusedBy = undefined
       batchEveryMs = reply.next_batch_ms
       keeper.renewed(sent, reply.lease_ms)
       outbox.ack(reply.ack_aseq)
@@ -158,6 +166,9 @@ export function startUpload(options: UploadOptions): UploadHandle {
       outbox.ack(error.ackAseq)
     }
     // Anything else, also a refusal we do not know, leaves the job alone: without a renewal its lease runs out by itself.
+    const isRefusal = !error.retryable && error.code !== 'unauthorized' && error.code !== 'event-gap'
+    refusals = isRefusal ? refusals + 1 : 0
+    refusedBy = refusals >= REFUSALS_MAX ? error : undefined
     failures += 1
     if (failures === 1) options.onTrouble?.(error)
     isUrgent = true
@@ -186,7 +197,8 @@ export function startUpload(options: UploadOptions): UploadHandle {
     try {
       while (outbox.ackedAseq < upTo) {
         either.throwIfAborted()
-        if (lostBy) throw lostBy
+        const stuckBy = lostBy ?? refusedBy
+        if (stuckBy) throw stuckBy
         await orAborted(changed.promise, either)
       }
     } finally {
@@ -198,16 +210,18 @@ export function startUpload(options: UploadOptions): UploadHandle {
     const either = AbortSignal.any([stop, signal])
     const clean = redactResult(result, options.redact)
     for (let attempts = 1; ; attempts += 1) {
-      // A lost job takes no more events, but its agent still knows the truth about the target and tells it.
+      // A job that takes no more events still takes its end: the agent knows the truth about the target and tells it.
+      let isStuck = lostBy !== undefined
       try {
-        if (!lostBy) await flush(signal)
+        if (!isStuck) await flush(signal)
       } catch (error) {
-        if (error !== lostBy) throw error
+        isStuck = error === lostBy || error === refusedBy
+        if (!isStuck) throw error
       }
       either.throwIfAborted()
       let delayMs = batchEveryMs
       try {
-        const last_aseq = lostBy ? outbox.ackedAseq : outbox.lastAseq
+        const last_aseq = isStuck ? outbox.ackedAseq : outbox.lastAseq
         const { reply, status } = await inTurn(async () => {
           const answer = await controlPlane.complete(job, { epoch, result: clean, last_aseq }, either)
           if (answer.status !== 202) ended.abort()
@@ -219,7 +233,7 @@ export function startUpload(options: UploadOptions): UploadHandle {
           return reply.state
         }
         outbox.ack(reply.ack_aseq)
-        if (lostBy) throw lostBy
+        if (isStuck) throw lostBy ?? refusedBy ?? new SyncError('event-gap', 'The control plane misses events.')
       } catch (thrown) {
         signal.throwIfAborted()
         const error = toSyncError(thrown)
@@ -231,7 +245,7 @@ export function startUpload(options: UploadOptions): UploadHandle {
         if (attempts === 1) options.onTrouble?.(error)
         delayMs = retryDelayMs(error, attempts, random)
       }
-      if (attempts > 1 || outbox.ackedAseq >= outbox.lastAseq) await clock.sleep(delayMs, either)
+      if (attempts > 1 || isStuck || outbox.ackedAseq >= outbox.lastAseq) await clock.sleep(delayMs, either)
     }
   }
 

@@ -255,7 +255,7 @@ describe('a signed order is refused when', () => {
   it.each([
     ['is protected and no route names it', 'vault', 'target-protected'],
     ['is not known', 'elsewhere', 'database-unknown'],
-  ])('it restores into a database that %s', async (_why, target, code) => {
+  ])('the target of its restore %s', async (_why, target, code) => {
     const params = { kind: 'restore', archive: '20261122T080312Z-production-k7f2', target, engine: 'auto' }
     const token = await signed({ params, job: { id: JOB, kind: 'restore', epoch: 1, fence: 1 } })
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code })
