@@ -23,6 +23,7 @@ export function createApp(control: ControlPlane) {
   const app = new Hono<{ Variables: RequestIdVariables }>()
   app.use(requestId(), async function answerHeaders(c, next) {
     await next()
+    c.header('x-request-id', c.get('requestId'))
     c.header('date', new Date().toUTCString())
     c.header('x-content-type-options', 'nosniff')
     if (!c.res.headers.has('cache-control')) c.header('cache-control', 'no-store')

@@ -15,10 +15,11 @@ export interface ControlPlaneConfig {
   port: number
 }
 
+const textSchema = z.string('is missing')
+
 const durationSchema = (defaultMs: number) => z.coerce.number().int().min(1).max(86_400_000).default(defaultMs)
 
-const jwkSchema = z
-  .string()
+const jwkSchema = textSchema
   .transform((text, context) => {
     try {
       return JSON.parse(text) as unknown
@@ -27,13 +28,18 @@ const jwkSchema = z
       return z.NEVER
     }
   })
-  .pipe(z.looseObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string(), d: z.string() }))
+  .pipe(
+    z.looseObject(
+      { kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string(), d: z.string() },
+      'is not a private Ed25519 key as a JWK',
+    ),
+  )
 
 const envSchema = z.object({
-  DATABASE_URL: z.string().regex(/^postgres(ql)?:\/\//, 'must begin with postgres://'),
+  DATABASE_URL: textSchema.regex(/^postgres(ql)?:\/\//, 'must begin with postgres://'),
   SIGNING_KEY: jwkSchema,
-  PUBLIC_URL: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }),
-  ADMIN_TOKEN: z.string().min(32, 'must have at least 32 characters'),
+  PUBLIC_URL: textSchema.pipe(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
+  ADMIN_TOKEN: textSchema.min(32, 'must have at least 32 characters'),
   PORT: z.coerce.number().int().min(0).max(65_535).default(8787),
   HOST: z.string().default('127.0.0.1'),
   LEASE_MS: durationSchema(90_000),
@@ -44,8 +50,8 @@ const envSchema = z.object({
 export function readEnv(env: NodeJS.ProcessEnv = process.env): ControlPlaneConfig & { publicUrl: string } {
   const parsed = envSchema.safeParse({ ...withoutEmpty(env), ...keyFromFile(env) })
   if (!parsed.success) {
-    const details = parsed.error.issues.map(({ path, message }) => `${String(path[0])}: ${message}`)
-    throw new SyncError('config-invalid', `The environment is not complete:\n${details.join('\n')}`, {
+    const details = parsed.error.issues.map(({ path, message }) => `${path.join('.')}: ${message}`)
+    throw new SyncError('config-invalid', `The environment is not usable:\n${details.join('\n')}`, {
       hint: 'See .env.example; SIGNING_KEY_FILE may name a file instead of SIGNING_KEY.',
       details,
     })

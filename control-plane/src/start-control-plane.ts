@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { ControlPlaneConfig } from './env.ts'
 import { createApp } from './create-app.ts'
 import { defaultStreamTimes, type StreamTimes } from './events/stream-events.ts'
@@ -39,12 +40,22 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
     ),
   )
   const signer = await makeOrderSigner(options.signingKey)
-  await migrate(database)
+  await migrate(database).catch((cause: unknown) => {
+    throw new SyncError('database-unreachable', `The control plane's database cannot be used${codeOf(cause)}.`, {
+      hint: 'Check DATABASE_URL, that the server runs, and that the user may create a schema there.',
+      cause,
+    })
+  })
 
   const stopping = new AbortController()
   const server = createServer()
   server.listen(options.port, options.host)
-  await once(server, 'listening')
+  await once(server, 'listening').catch((cause: unknown) => {
+    throw new SyncError('config-invalid', `Port ${options.port} cannot be listened on${codeOf(cause)}.`, {
+      hint: 'Choose another PORT or HOST, or stop what uses it.',
+      cause,
+    })
+  })
   started.defer(async () => {
     stopping.abort()
     await closeServer(server)
@@ -68,6 +79,10 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
   const resources = started.move()
   const close = async () => await resources.disposeAsync()
   return { url, kid: signer.kid, close, [Symbol.asyncDispose]: close }
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
 }
 
 /** No new connections; those at work may finish, those that are idle end, and what is left after a while is cut. */

@@ -213,3 +213,31 @@ test('a cancel that comes too late does not hide that the job succeeded', async 
   expect((await here.job(id)).state).toBe('succeeded')
   expect((await here.person('POST', `/v1/jobs/${id}/cancel`)).status).toBe(200)
 })
+
+test('whatever arrives at once, a job ends once and its events have no gap', async () => {
+  await using here = await startSurroundings()
+  const agent = await here.registerAgent('vps')
+  for (let round = 0; round < 12; round += 1) {
+    const { id } = await here.ask(sync)
+    const order = await agent.claim()
+    if (!order) throw new Error('no order')
+    const calls = [
+      async () => await agent.accept(order),
+      async () => await agent.report(order, eventsOf(1, 3)),
+      async () => await agent.report(order, eventsOf(1, 5)),
+      async () => await here.person('POST', `/v1/jobs/${id}/cancel`),
+      async () => await agent.complete(order),
+      async () => await agent.complete(order, { outcome: 'canceled', target_state: 'untouched' }),
+      async () => await agent.poll({ running: [{ job: id, epoch: 1 }] }),
+    ]
+    const shuffled = calls.toSorted(() => Math.random() - 0.5)
+    const answers = await Promise.all(shuffled.map(async (call) => await call()))
+    const statuses = answers.map((answer) => ('status' in answer ? answer.status : 200))
+    expect(statuses.filter((status) => status !== 200 && status !== 409)).toEqual([])
+    const events = await here.events(id)
+    expect(events.map(({ pos }) => pos)).toEqual(events.map((_, index) => index + 1))
+    expect(events.filter(({ type }) => ['job.succeeded', 'job.canceled'].includes(type))).toHaveLength(1)
+    expect(events.at(-1)?.type).toMatch(/^job\.(succeeded|canceled)$/)
+  }
+  expect(here.logged).toEqual([])
+})

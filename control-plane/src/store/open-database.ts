@@ -20,6 +20,11 @@ const MAX_CONNECTIONS = 3
 // On Vercel an open connection keeps the instance alive and billed; a second is enough to serve a burst from one.
 const IDLE_TIMEOUT_MS = 1000
 const CONNECT_TIMEOUT_MS = 5000
+// Ours take milliseconds; a connection that hangs must not hold its request for ever.
+const STATEMENT_TIMEOUT_MS = 15_000
+// A function can be frozen in the middle of a transaction: its locks must not outlive this. `set local` ends with the
+// transaction, so it is safe behind a transaction pooler.
+const BEGIN = "begin; set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '10s'"
 
 /** Opens lazily: nothing connects before the first query. `onError` hears of idle connections that broke. */
 export function openDatabase(url: string, onError: (error: Error) => void): Database {
@@ -28,6 +33,8 @@ export function openDatabase(url: string, onError: (error: Error) => void): Data
     max: MAX_CONNECTIONS,
     idleTimeoutMillis: IDLE_TIMEOUT_MS,
     connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    query_timeout: STATEMENT_TIMEOUT_MS,
+    keepAlive: true,
     application_name: 'multiboard-control-plane',
   })
   pool.on('error', onError)
@@ -41,15 +48,20 @@ export function openDatabase(url: string, onError: (error: Error) => void): Data
 async function inTransaction<Result>(pool: pg.Pool, work: (queries: Queries) => Promise<Result>): Promise<Result> {
   const client = await pool.connect()
   let broken: Error | undefined
+  // A client in use tells twice that its connection broke: by its query, which is how we hear of it, and by this event,
+  // which would end the process if nobody listened.
+  const heard = (error: Error): void => void (broken = error)
+  client.on('error', heard)
   try {
-    await client.query('begin')
+    await client.query(BEGIN)
     const result = await work({ query: async (sql, values = []) => await rowsOf(client, sql, values) })
     await client.query('commit')
     return result
   } catch (error) {
-    broken = await rollBack(client)
+    broken ??= await rollBack(client)
     throw error
   } finally {
+    client.off('error', heard)
     client.release(broken)
   }
 }

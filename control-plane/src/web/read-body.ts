@@ -3,7 +3,7 @@ import type { z } from 'zod'
 import { ProblemError } from './problem.ts'
 
 /** A batch of events is at most 256 KiB; nothing else comes near. */
-export const BODY_MAX_BYTES = 1024 * 1024
+const BODY_MAX_BYTES = 1024 * 1024
 const MAX_LISTED_ERRORS = 20
 
 /** The body as text. Throws `body-too-large` before or while reading, never after holding more than the limit. */

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { generateKeyPair, exportJWK } from 'jose'
 import { signRequest } from '@multiboard-sync/shared/signed-request'
 import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
@@ -65,4 +66,34 @@ test('two processes that start together migrate once', async () => {
   const ran = await Promise.all([migrate(one), migrate(two), migrate(two)])
   expect(ran.filter((names) => names.length > 0)).toHaveLength(1)
   expect(await migrate(one)).toEqual([])
+})
+
+test('a connection that breaks in the middle of a transaction fails that transaction alone', async () => {
+  await using testDatabase = await createDatabase()
+  const idleErrors: Error[] = []
+  await using database = openDatabase(testDatabase.url, (error) => void idleErrors.push(error))
+  const killer = await testDatabase.client()
+  const broken = database.transaction(async ({ query }) => {
+    const [row] = await query<{ pid: number }>('select pg_backend_pid() as pid')
+    await killer.query('select pg_terminate_backend($1)', [row?.pid])
+    await sleep(100)
+    await query('select 1')
+  })
+  await expect(broken).rejects.toThrow(/terminat|not queryable/)
+  expect(await database.query('select 1 as one')).toEqual([{ one: 1 }])
+})
+
+test('nothing of a transaction that fails stays, and its connection is used again', async () => {
+  await using testDatabase = await createDatabase({ sql: 'create table t (n int primary key)' })
+  await using database = openDatabase(testDatabase.url, (error) => {
+    throw error
+  })
+  for (let n = 0; n < 5; n += 1) {
+    const failing = database.transaction(async ({ query }) => {
+      await query('insert into t values (1)')
+      await query('insert into t values (1)')
+    })
+    await expect(failing).rejects.toThrow('duplicate key')
+  }
+  expect(await database.query('select * from t')).toEqual([])
 })
