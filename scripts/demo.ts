@@ -1,0 +1,65 @@
+import { setMaxListeners } from 'node:events'
+
+import { SyncError } from '../shared/src/sync-error.ts'
+import { describeProof } from './demo/describe-end.ts'
+import { parseOptions, usage, type DemoOptions } from './demo/options.ts'
+import { endOfFailure, exitCodes, outcomeJson } from './demo/outcome.ts'
+import { runDemo } from './demo/run-demo.ts'
+import { openScreen } from './demo/show-progress.ts'
+import { watchStop } from './demo/watch-stop.ts'
+
+/*
+ * The whole road on one machine: PostgreSQL, an S3-compatible store, the control plane and an agent, started here; one
+ * sync, asked for over HTTP and watched as it runs; then what was proven.
+ *
+ * Promises: nothing but 127.0.0.1 and a temporary folder is touched, and both are left as they were, whatever happens.
+ */
+
+async function demo(options: DemoOptions): Promise<number> {
+  const screen = openScreen(options.json ? process.stderr : process.stdout)
+  const { stop, signal } = watchStop()
+  setMaxListeners(0, signal)
+  let exitCode: number = exitCodes.failed
+  let isEnded = false
+  try {
+    await runDemo(options, screen, signal, async (end, { proof, whereabouts }) => {
+      isEnded = true
+      exitCode = exitCodes[end.result.outcome]
+      screen.line(proof)
+      const staysUp = exitCode === 0 && !options.once
+      if (staysUp) screen.line(`${whereabouts}\n\nUp until Ctrl-C.`)
+      if (options.json) process.stdout.write(`${outcomeJson(end)}\n`)
+      if (staysUp) await stop
+      if (!signal.aborted) return
+      screen.line('Taking everything down.')
+    })
+  } catch (thrown) {
+    const end = endOfFailure(signal.aborted && !isEnded ? signal.reason : thrown)
+    exitCode = exitCodes[end.result.outcome]
+    screen.line(describeProof(end, [], 0))
+    if (end.result.code === 'internal') console.error(thrown)
+    if (options.json && !isEnded) process.stdout.write(`${outcomeJson(end)}\n`)
+  }
+  return exitCode
+}
+
+async function main(argv: string[]): Promise<number> {
+  let options: DemoOptions | undefined
+  try {
+    options = parseOptions(argv, [process.cwd(), process.env['INIT_CWD'] ?? process.cwd()])
+  } catch (error) {
+    const { message } = error as Error
+    process.stderr.write(`${message}\nSee --help.\n`)
+    if (argv.includes('--json')) {
+      process.stdout.write(`${outcomeJson(endOfFailure(new SyncError('usage', message, { hint: 'See --help.' })))}\n`)
+    }
+    return 2
+  }
+  if (options === undefined) {
+    process.stdout.write(usage)
+    return 0
+  }
+  return await demo(options)
+}
+
+process.exitCode = await main(process.argv.slice(2))

@@ -1,0 +1,49 @@
+import { resultJson } from '../../agent/src/cli/print-result.ts'
+import type { JobParams, Outcome } from '../../shared/src/job.ts'
+import type { JobResult, JobView } from '../../shared/src/protocol.ts'
+import { toSyncError } from '../../shared/src/sync-error.ts'
+
+export interface DemoEnd {
+  /** Absent when the demo failed before there was a job. */
+  job: { id: string; params: JobParams } | undefined
+  result: JobResult
+}
+
+export const exitCodes: Record<Outcome, number> = { succeeded: 0, failed: 1, canceled: 1, refused: 3 }
+
+/** How the job ended, as the agent reported it, or as the control plane knows it when no report came. */
+export function endOfJob(view: JobView): DemoEnd {
+  const { id, params, state, result, code, message, hint, target_state } = view
+  const known = {
+    ...nothing,
+    outcome: state === 'refused' || state === 'canceled' ? state : ('failed' as const),
+    code: code ?? state,
+    message: message ?? `The job has ended as ${state}.`,
+    ...(hint === null ? {} : { hint }),
+    target_state,
+  }
+  return { job: { id, params }, result: result ?? known }
+}
+
+/** The end of a demo that broke before its job had ended. */
+export function endOfFailure(thrown: unknown): DemoEnd {
+  const { code, message, hint, details } = toSyncError(thrown)
+  const outcome = code === 'canceled' ? 'canceled' : 'failed'
+  return { job: undefined, result: { ...nothing, outcome, code, message, hint, details } }
+}
+
+const nothing = { target_state: 'untouched', tables: 0, rows: 0, bytes: 0, seconds: 0, peak_rss_mb: 0 } as const
+
+/** The one object of --json: the same names as the agent's own. */
+export function outcomeJson({ job, result }: DemoEnd): string {
+  if (job !== undefined) return resultJson({ ...job, epoch: 0, fence: undefined }, result)
+  const placeholder = {
+    id: '',
+    params: { kind: 'sync', source: 'production', target: 'staging', engine: 'auto' },
+  } as const
+  const fields = JSON.parse(resultJson({ ...placeholder, epoch: 0, fence: undefined }, result)) as Record<
+    string,
+    unknown
+  >
+  return JSON.stringify({ ...fields, job: null })
+}

@@ -1,0 +1,71 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
+import { jobViewSchema } from '../../shared/src/protocol.ts'
+import { SyncError } from '../../shared/src/sync-error.ts'
+import { callApi, type Api } from './call-api.ts'
+import { describeProof, describeWhereabouts } from './describe-end.ts'
+import { fillDatabases } from './fill-databases.ts'
+import { followJob } from './follow-job.ts'
+import type { DemoOptions } from './options.ts'
+import { endOfJob, type DemoEnd } from './outcome.ts'
+import type { Screen } from './show-progress.ts'
+import { startAgent } from './start-agent.ts'
+import { startSurroundings } from './start-surroundings.ts'
+
+/** A Node process that reads its configuration and polls: a second, several on a busy machine. */
+const agentTimeoutMs = 60_000
+const askEveryMs = 100
+
+/**
+ * The whole demo: servers, two databases, one sync asked for over HTTP, watched as it runs. Calls `ended` when the job has
+ * ended, and waits for what it answers before everything is taken down. Throws when it cannot come that far.
+ */
+export async function runDemo(
+  options: DemoOptions,
+  screen: Screen,
+  signal: AbortSignal,
+  ended: (end: DemoEnd, texts: { proof: string; whereabouts: string }) => Promise<void>,
+): Promise<void> {
+  const startedMs = performance.now()
+  const say = (text: string) => screen.live(text)
+  await using surroundings = await startSurroundings(say)
+  signal.throwIfAborted()
+  const { api, postgres } = surroundings
+  screen.line(`PostgreSQL ${postgres.major}, an object store and the control plane run on 127.0.0.1`)
+  await fillDatabases(postgres, options, say, signal)
+  screen.line(
+    `Databases: ${options.load === undefined ? 'production, and staging: an older, different copy' : describeLoaded(options)}`,
+  )
+
+  await callApi(api, 'POST', '/v1/agents', signal, surroundings.registration)
+  await using agent = await startAgent(surroundings.agentEnv, surroundings.logFile)
+  const died = agent.died
+  await Promise.race([agentPolls(api, signal), died])
+  const asked = { kind: 'sync', source: 'production', target: 'staging' }
+  const { id } = jobViewSchema.parse(await callApi(api, 'POST', '/v1/jobs', signal, asked))
+  screen.line(`POST /v1/jobs ${JSON.stringify(asked)} → ${id}`)
+  const job = await Promise.race([followJob(api, id, screen, signal), died])
+  screen.endPhase()
+  const end = endOfJob(job)
+  const wholeSeconds = (performance.now() - startedMs) / 1000
+  const proof = describeProof(end, screen.tables(), wholeSeconds)
+  await Promise.race([ended(end, { proof, whereabouts: describeWhereabouts(end, surroundings) }), died])
+}
+
+function describeLoaded(options: DemoOptions): string {
+  return `production as loaded, staging ${options.stage === undefined ? 'empty' : 'as loaded'}`
+}
+
+/** A job needs an agent whose policy the control plane knows: wait for the first poll. */
+async function agentPolls(api: Api, signal: AbortSignal): Promise<void> {
+  const endsAt = performance.now() + agentTimeoutMs
+  while (performance.now() < endsAt) {
+    const answer = await callApi(api, 'GET', '/v1/agents', signal)
+    const { agents } = answer as { agents: { last_seen_at: string | null }[] }
+    if (agents.some(({ last_seen_at }) => last_seen_at !== null)) return
+    await sleep(askEveryMs, undefined, { signal })
+  }
+  throw new SyncError('agent-unknown', `The agent has not polled within ${agentTimeoutMs / 1000} s.`, {
+    hint: 'The machine may be too busy; try again.',
+  })
+}
