@@ -65,7 +65,7 @@ it('cuts off a line that a crash left half written', async () => {
   const first = open()
   say(first, 0)
   first.close()
-  await appendFile(path, '{"aseq":2,"type":"export.no')
+  await appendFile(path, `{"aseq":2,"type":"export.note","data":{"filler":"${'x'.repeat(500)}`)
   const second = open()
   expect(say(second, 1)).toBe(2)
   second.close()

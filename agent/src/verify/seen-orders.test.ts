@@ -63,6 +63,17 @@ it('forgets a jti an hour after its order expired, but never the epoch', async (
   expect(await readFile(path, 'utf8')).not.toContain('first-jti')
 })
 
+it('knows the newest epoch of a job, whatever came last', async () => {
+  for (const restart of [1, 2]) {
+    await using seen = await openSeenOrders(stateDir, later(0))
+    await seen.remember(order(`new-jti-${restart}`, 5))
+    await seen.remember(order(`old-jti-${restart}`, 2))
+    expect(seen.newestEpoch('j4k7q2m9xw1ab')).toBe(5)
+  }
+  await using seen = await openSeenOrders(stateDir, later(0))
+  expect(seen.newestEpoch('j4k7q2m9xw1ab')).toBe(5)
+})
+
 it('ignores a torn last line and writes on cleanly behind it', async () => {
   {
     await using seen = await openSeenOrders(stateDir, later(0))

@@ -55,6 +55,7 @@ type Envelope = z.infer<typeof envelopeSchema>
  */
 export async function verifyOrder(token: string, context: OrderContext): Promise<Order> {
   const payload = await openOrder(token, async (kid) => await context.findKey(kid))
+  // Nothing is awaited from here to `remember`, so that of two equal orders at the same time one is refused.
   const envelope = parseEnvelope(payload)
   checkAddress(envelope, context)
   checkTime(envelope, context.now())
@@ -136,7 +137,7 @@ function parseClaims(payload: unknown): Order {
   return parsed.data
 }
 
-function checkPolicy({ policy_sha256, params, ...claims }: Order, context: OrderContext): void {
+function checkPolicy({ policy_sha256, params }: Order, context: OrderContext): void {
   if (policy_sha256 !== context.policySha256) {
     throw refuse('policy-changed', "The order was made for another state of this agent's policy.", {
       hint: 'Ask for the job again: the control plane knows the new policy after the next poll.',
@@ -148,8 +149,6 @@ function checkPolicy({ policy_sha256, params, ...claims }: Order, context: Order
   } else {
     checkRestoreTarget(params.target, context.policy)
   }
-  // Two orders may have been verified at the same time; nothing is awaited between this and `remember`.
-  checkNew(claims, context.seen)
 }
 
 /** Where the archive came from is not known yet, so only what holds for every archive is decided here. */
