@@ -1,4 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -222,16 +224,17 @@ describe('the object store', () => {
   })
 
   it('lists more objects than fit on a page, and the folders', async () => {
-    for (let n = 0; n < 1100; n += 100) {
-      const some = Array.from({ length: 100 }, async (_, m) => {
-        await bench.store.putText(`many/${n + m}/x`, '', { signal: deadline() })
-      })
-      await Promise.all(some)
-    }
-    expect((await Array.fromAsync(bench.store.list('many/', deadline()))).length).toBe(1100)
-    const folders = await bench.store.listFolders('many/', deadline())
-    expect(new Set(folders).size).toBe(1100)
-    expect(folders).toContain('7')
+    await using pages = await startPages([
+      '<Contents><Key>a/1</Key><Size>5</Size></Contents><CommonPrefixes><Prefix>a/x/</Prefix></CommonPrefixes>',
+      '',
+      '<Contents><Key>a/2</Key><Size>6</Size></Contents><CommonPrefixes><Prefix>a/y/</Prefix></CommonPrefixes>',
+    ])
+    await using store = openObjectStore({ ...bench.config, endpoint: pages.endpoint })
+    expect(await Array.fromAsync(store.list('a/', deadline()))).toEqual([
+      { key: 'a/1', bytes: 5 },
+      { key: 'a/2', bytes: 6 },
+    ])
+    expect(await store.listFolders('a/', deadline())).toEqual(['x', 'y'])
   })
 
   it('chooses parts so large that the expected bytes fit into 8,000 of them', () => {
@@ -257,5 +260,28 @@ function countdown(bytes: number, then: () => void): (rawBytes: number) => void 
   let left = bytes
   return (rawBytes) => {
     if (left > 0 && (left -= rawBytes) <= 0) then()
+  }
+}
+
+/** A store that knows nothing but these pages of a listing; a thousand objects would take too long to make. */
+async function startPages(pages: string[]): Promise<AsyncDisposable & { endpoint: string }> {
+  const server = createServer((request, response) => {
+    const token = new URL(request.url ?? '', 'http://x').searchParams.get('continuation-token')
+    const n = Number(token ?? 0)
+    const next = n + 1 < pages.length ? `<NextContinuationToken>${n + 1}</NextContinuationToken>` : ''
+    const more = `<IsTruncated>${next !== ''}</IsTruncated>${next}`
+    response.setHeader('content-type', 'application/xml')
+    response.end(`<?xml version="1.0"?><ListBucketResult>${more}${pages[n]}</ListBucketResult>`)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const bound = server.address()
+  if (bound === null || typeof bound === 'string') throw new Error('The server listens on no port.')
+  return {
+    endpoint: `http://127.0.0.1:${bound.port}`,
+    async [Symbol.asyncDispose]() {
+      server.closeAllConnections()
+      server.close()
+    },
   }
 }

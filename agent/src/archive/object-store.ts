@@ -14,7 +14,7 @@ import { fromStorageError, readStorageFault } from './storage-error.ts'
 
 // The door to the object store: this file, put-stream.ts and get-stream.ts are the only ones that talk to S3.
 // It promises: what it returns from was stored or read whole; every failure is a SyncError without key, URL or secret;
-// nothing outlives its AbortSignal by more than a few seconds; no multipart upload of ours stays open unknown.
+// after an AbortSignal only the ending of an upload goes on, for seconds; no multipart upload of ours stays open unknown.
 // It never: deletes or overwrites an object on purpose, relies on conditional puts as a lock (many stores ignore them),
 // sends checksums that old servers refuse: the manifest's SHA-256 of every object is the proof, not the store's word.
 
