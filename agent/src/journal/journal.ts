@@ -40,7 +40,7 @@ const stepSchemas = {
   finished: z.object({ result: jobResultSchema }),
 }
 type Steps = { [Step in keyof typeof stepSchemas]: z.input<(typeof stepSchemas)[Step]> }
-export type JournalStep = keyof Steps
+type JournalStep = keyof Steps
 
 const lineSchema = z.looseObject({
   at: z.iso.datetime(),

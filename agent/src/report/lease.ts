@@ -26,7 +26,7 @@ export interface LeaseKeeper {
   lost(error: SyncError): void
 }
 
-export interface LeaseStamp {
+interface LeaseStamp {
   monotonicMs: number
   wallMs: number
 }

@@ -16,7 +16,7 @@ const PROGRESS_EVERY_MS = 100
 const EVENT_DATA_MAX = 16 * 1024
 
 /** Absolute counters of the current phase; what is left out stays as it was. `table: undefined` says: between tables. */
-export interface ProgressUpdate {
+interface ProgressUpdate {
   table?: string | undefined
   tablesDone?: number
   tablesTotal?: number
