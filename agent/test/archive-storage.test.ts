@@ -133,6 +133,23 @@ describe('the object store', () => {
     expect((await bench.server.read(BUCKET, `${PREFIX}/broken-up`)).equals(content)).toBe(true)
   })
 
+  it('uploads through an outage of a few seconds', async () => {
+    await using proxy = await startChaosProxy({ target: address(bench.server.endpoint) })
+    await using store = openObjectStore({ ...bench.config, endpoint: proxy.url(bench.server.endpoint) })
+    const content = randomBytes(30 * MiB)
+    let back: Promise<void> | undefined
+    const body = pieces(content, (sent) => {
+      if (back || sent < 20 * MiB) return
+      proxy.refuse()
+      proxy.cutAll()
+      back = sleep(4000).then(async () => await proxy.resume())
+    })
+    const stored = await store.putStream(`${PREFIX}/outage`, body, { expectedBytes: 1, signal: deadline() })
+    await back
+    expect(stored.sha256).toBe(createHash('sha256').update(content).digest('hex'))
+    expect((await bench.server.read(BUCKET, `${PREFIX}/outage`)).equals(content)).toBe(true)
+  })
+
   describe('reading over a bad line', () => {
     const key = `${PREFIX}/download`
     const content = randomBytes(8 * MiB)
@@ -249,9 +266,12 @@ function address(endpoint: string): { host: string; port: number } {
   return { host: hostname, port: Number(port) }
 }
 
-function pieces(content: Buffer): Readable {
+function pieces(content: Buffer, onSent?: (bytes: number) => void): Readable {
   function* cut(): Generator<Buffer> {
-    for (let at = 0; at < content.length; at += 65_536) yield content.subarray(at, at + 65_536)
+    for (let at = 0; at < content.length; at += 65_536) {
+      yield content.subarray(at, at + 65_536)
+      onSent?.(at)
+    }
   }
   return Readable.from(cut(), { objectMode: false })
 }

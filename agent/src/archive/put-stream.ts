@@ -5,9 +5,11 @@ import {
   AbortMultipartUploadCommand,
   CreateMultipartUploadCommand,
   HeadObjectCommand,
+  UploadPartCommand,
   type S3Client,
 } from '@aws-sdk/client-s3'
 import { Upload } from '@aws-sdk/lib-storage'
+import { retry } from '@multiboard-sync/shared/retry'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { fromStorageError } from './storage-error.ts'
 
@@ -21,6 +23,8 @@ const TARGET_PARTS = 8000
 const PARTS_IN_FLIGHT = 2
 /** How long an upload that failed may go on, so that its beginning and its end are known to the store and to us. */
 const GRACE_MS = 5000
+/** The SDK's own attempts are over in a second or two; a store that restarts must not cost an export of an hour. */
+const PART_RETRY = { attempts: 6, firstDelayMs: 500, maxDelayMs: 10_000 }
 const ABORT_TIMEOUT_MS = 20_000
 
 export interface PutStreamOptions {
@@ -92,6 +96,14 @@ function watchClient(
   doing: string,
   onUpload: ((uploadId: string) => void) | undefined,
 ): S3Client {
+  async function sendPart(command: UploadPartCommand): Promise<unknown> {
+    return await retry({ signal: stop.signal, ...PART_RETRY }, async () => {
+      return await client.send(command, { abortSignal: stop.signal }).catch((error: unknown) => {
+        throw fromStorageError(error, doing)
+      })
+    })
+  }
+
   async function send(command: Parameters<S3Client['send']>[0]): Promise<unknown> {
     try {
       if (command instanceof AbortMultipartUploadCommand) {
@@ -102,6 +114,7 @@ function watchClient(
         if (created.UploadId !== undefined) onUpload?.(created.UploadId)
         return created
       }
+      if (command instanceof UploadPartCommand) return await sendPart(command)
       return await client.send(command, { abortSignal: stop.signal })
     } catch (error) {
       stop.abort(fromStorageError(error, doing))
