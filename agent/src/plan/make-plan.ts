@@ -68,8 +68,11 @@ async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> 
   checkVersions(origin.identity.serverVersion, target.identity.serverVersion)
   await checkBlockers(target)
   const present = (await readTables(target.session)).filter((table) => table.kind === 'r' || table.kind === 'p')
-  const originEntries = entriesOf(origin.schema)
-  const targetEntries = entriesOf(await dumpDefinitions(target.database, signal))
+  const originEntries = [
+    ...splitEntries(origin.schema.preData).entries,
+    ...splitEntries(origin.schema.postData).entries,
+  ]
+  const targetEntries = splitEntries(await dumpDefinitions(target.database, signal)).entries
   const conflicts = conflictsOf(originEntries, targetEntries)
   const { engine, reason } = chooseEngine(request.engine, origin.tables, leaves(present), conflicts)
   const tables = origin.tables.map((table) => plannedTable(table, present))
@@ -152,10 +155,6 @@ function plannedTable(table: Origin['tables'][number], present: TableInfo[]): Pl
 
 function leaves(tables: TableInfo[]): TableInfo[] {
   return tables.filter((table) => table.isLeaf)
-}
-
-function entriesOf(schema: { preData: string; postData: string }): DumpEntry[] {
-  return [...splitEntries(schema.preData).entries, ...splitEntries(schema.postData).entries]
 }
 
 /** Kinds that may already be there without harm: CREATE EXTENSION says IF NOT EXISTS, and comments overwrite. */

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { TableInfo } from './catalog.ts'
-import { splitEntries } from './dump-entries.ts'
+import type { TableName } from '@multiboard-sync/shared/table-pattern'
+import { splitEntries, type DumpEntry } from './dump-entries.ts'
 import { dumpSchema } from './dump-schema.ts'
+import { readPopulatedMatviews } from './matviews.ts'
 import { quoteTable } from './quote.ts'
 import type { DatabaseUrl, Session } from './session.ts'
 import type { Source } from './open-source.ts'
@@ -15,7 +17,10 @@ export interface SchemaText {
 
 // -O -x: owners and grants name roles that another server may lack. Publications and subscriptions are never copied.
 // -B: large objects are refused by the plan, so there are none to dump.
-const COMMON = ['-B', '-O', '-x', '--no-publications', '--no-subscriptions', '-N', 'multiboard_sync']
+const COMMON = [
+  ...['-s', '--sequence-data', '-B', '-O', '-x', '--no-publications', '--no-subscriptions'],
+  ...['-N', 'multiboard_sync'],
+]
 
 /** SHA-256 (hex) over the three texts, one after the other: `schema_sha256` of the manifest. */
 export function schemaSha256(schema: SchemaText): string {
@@ -29,28 +34,70 @@ export function schemaSha256(schema: SchemaText): string {
 export async function dumpSource(source: Source, left: TableInfo[], signal: AbortSignal): Promise<SchemaText> {
   const dependants = left.length > 0 ? await readDependants(source.holder, left) : []
   const relations = [...left, ...dependants.filter((one) => one.kind === 'relation')]
-  const args = [...COMMON, `--snapshot=${source.snapshotId}`, ...relations.flatMap((one) => ['-T', quoteTable(one)])]
-  const dump = async (...section: string[]): Promise<string> =>
-    await dumpSchema(source.database, { args: [...args, ...section], signal })
-  const preData = await dump('--section=pre-data')
-  const sequences = await dump('-s', '--sequence-data', '--section=data')
-  const postData = await dump('--section=post-data')
-  return {
-    preData: withoutDependants(preData, dependants),
-    sequences,
-    postData: withoutDependants(postData, dependants),
-  }
+  const patterns = relations.flatMap((one) => ['-T', quoteTable(one)])
+  const text = await dumpSchema(source.database, {
+    args: [...COMMON, `--snapshot=${source.snapshotId}`, ...patterns],
+    signal,
+  })
+  const out = new Set(dependants.filter((one) => one.kind === 'entry').map(keyOf))
+  const gone = new Set(relations.map(keyOf))
+  const matviews = (await readPopulatedMatviews(source.holder)).filter((view) => !gone.has(keyOf(view)))
+  return splitSections(text, (entry) => !out.has(keyOf(entry)), matviews)
 }
 
 /** The definitions of a database as they are now, for a comparison. */
-export async function dumpDefinitions(
-  database: DatabaseUrl,
-  signal: AbortSignal,
-): Promise<{ preData: string; postData: string }> {
+export async function dumpDefinitions(database: DatabaseUrl, signal: AbortSignal): Promise<string> {
+  return await dumpSchema(database, { args: COMMON, signal })
+}
+
+/** What pg_dump writes after the rows. Everything before the first of these and of the sequences is pre-data. */
+const POST_DATA_TYPES = new Set([
+  'CHECK CONSTRAINT',
+  'CONSTRAINT',
+  'EVENT TRIGGER',
+  'FK CONSTRAINT',
+  'INDEX',
+  'INDEX ATTACH',
+  'POLICY',
+  'ROW SECURITY',
+  'RULE',
+  'STATISTICS',
+  'TRIGGER',
+])
+
+/**
+ * One run of pg_dump as its three sections: a run for each would ask the server everything three times. With -s it
+ * leaves out the refresh of materialised views; those lines are ours, in pg_dump's form and place: at the end.
+ */
+function splitSections(text: string, isWanted: (entry: DumpEntry) => boolean, matviews: TableName[]): SchemaText {
+  const { preamble, entries } = splitEntries(text)
+  const isSequence = (entry: DumpEntry): boolean => entry.type === 'SEQUENCE SET'
+  const found = entries.findIndex((entry) => isSequence(entry) || POST_DATA_TYPES.has(entry.type))
+  const begin = found === -1 ? entries.length : found
+  const join = (some: DumpEntry[]): string => [preamble, ...some.filter(isWanted).map((entry) => entry.raw)].join('')
+  const after = entries.slice(begin)
+  const postData = join(after.filter((entry) => !isSequence(entry)))
   return {
-    preData: await dumpSchema(database, { args: [...COMMON, '--section=pre-data'], signal }),
-    postData: await dumpSchema(database, { args: [...COMMON, '--section=post-data'], signal }),
+    preData: join(entries.slice(0, begin)),
+    sequences: join(after.filter(isSequence)),
+    postData: `${postData}${matviews.map(refreshEntry).join('')}`,
   }
+}
+
+function refreshEntry(view: TableName): string {
+  const header = (name: string): string => name.replaceAll(/[\r\n]/g, ' ')
+  return `--
+-- Name: ${header(view.name)}; Type: MATERIALIZED VIEW DATA; Schema: ${header(view.schema)}; Owner: -
+--
+
+REFRESH MATERIALIZED VIEW ${quoteTable(view)};
+
+
+`
+}
+
+function keyOf(one: TableName): string {
+  return `${one.schema}\n${one.name}`
 }
 
 interface Dependant {
@@ -58,16 +105,6 @@ interface Dependant {
   schema: string
   /** A relation's name, or an entry's as pg_dump writes it. */
   name: string
-}
-
-function withoutDependants(text: string, dependants: Dependant[]): string {
-  const out = new Set(dependants.filter((one) => one.kind === 'entry').map((one) => `${one.schema}\n${one.name}`))
-  if (out.size === 0) return text
-  const { preamble, entries } = splitEntries(text)
-  return [
-    preamble,
-    ...entries.filter((entry) => !out.has(`${entry.schema}\n${entry.name}`)).map((entry) => entry.raw),
-  ].join('')
 }
 
 /** Everything that cannot stand without the tables left out: views, materialised views, foreign keys, functions. */

@@ -17,15 +17,21 @@ interface MatviewRow extends Matview {
  * each can be refreshed. What a function reads whose body is text (plpgsql) is not known to PostgreSQL, nor to us.
  */
 export async function readDependentMatviews(session: Session, tableOids: number[]): Promise<Matview[]> {
-  const rows = await session.query<MatviewRow>(belowSql)
   const tables = new Set(tableOids)
+  return (await readInOrder(session)).filter((row) => row.below.some((oid) => tables.has(oid)))
+}
+
+/** All populated materialized views, in an order in which each can be refreshed. */
+export async function readPopulatedMatviews(session: Session): Promise<Matview[]> {
+  return await readInOrder(session)
+}
+
+async function readInOrder(session: Session): Promise<MatviewRow[]> {
+  const rows = await session.query<MatviewRow>(belowSql)
   const matviews = new Set(rows.map((row) => row.oid))
   // One that reads another also reads everything that the other reads, and the other: so it has more of them below it.
   const depth = (row: MatviewRow): number => row.below.filter((oid) => matviews.has(oid)).length
-  return rows
-    .filter((row) => row.below.some((oid) => tables.has(oid)))
-    .sort((a, b) => depth(a) - depth(b))
-    .map(({ oid, schema, name }) => ({ oid, schema, name }))
+  return rows.sort((a, b) => depth(a) - depth(b))
 }
 
 const belowSql = `
@@ -54,10 +60,10 @@ with recursive below (root, classid, objid) as (
   where next.classid in ('pg_class'::regclass, 'pg_proc'::regclass)
 )
 select c.oid::int8::float8 as oid, n.nspname::text as schema, c.relname::text as name,
-       array_agg(b.objid::int8::float8) as below
+       coalesce(array_agg(b.objid::int8::float8) filter (where b.objid <> b.root), '{}') as below
 from below b
 join pg_class c on c.oid = b.root
 join pg_namespace n on n.oid = c.relnamespace
-where b.classid = 'pg_class'::regclass and b.objid <> b.root
+where b.classid = 'pg_class'::regclass
 group by c.oid, n.nspname, c.relname
 order by n.nspname collate "C", c.relname collate "C"`
