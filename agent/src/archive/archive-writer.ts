@@ -31,7 +31,7 @@ import { summarise } from './summarise.ts'
 const GZIP = { level: 1, memLevel: 9, chunkSize: ZLIB_CHUNK_BYTES }
 const gzipText = promisify<Buffer, { level: number }, Buffer>(gzip)
 
-export interface PutPartOptions {
+interface PutPartOptions {
   columns: Column[]
   /** An upper estimate of the part's bytes, for the size of the multipart parts. */
   expectedBytes: number
@@ -40,7 +40,7 @@ export interface PutPartOptions {
   onBytes?: (rawBytes: number, rows: number) => void
 }
 
-export type ManifestFacts = Omit<
+type ManifestFacts = Omit<
   Manifest,
   'format' | 'id' | 'kind' | 'created_at' | 'agent' | 'job' | 'objects' | 'totals' | 'tool'
 >

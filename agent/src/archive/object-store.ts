@@ -57,7 +57,7 @@ export interface ObjectStore extends AsyncDisposable {
   abortUploads(prefix: string, known: { key: string; uploadId: string }[], signal: AbortSignal): Promise<number>
 }
 
-export interface PutTextOptions {
+interface PutTextOptions {
   signal: AbortSignal
   contentType?: string
   onlyIfAbsent?: boolean

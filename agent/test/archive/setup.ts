@@ -26,7 +26,7 @@ export interface Bench extends AsyncDisposable {
   config: StoreConfig
 }
 
-export function storeConfig(server: Server): StoreConfig {
+function storeConfig(server: Server): StoreConfig {
   const { endpoint, region, accessKeyId, secretAccessKey } = server
   return { endpoint, region, accessKeyId, secretAccessKey, bucket: BUCKET, prefix: PREFIX, forcePathStyle: true }
 }
@@ -97,7 +97,7 @@ export const SAMPLES: Sample[] = [
   { schema: '界'.repeat(21), name: '%'.repeat(63), columns: [column('x')], parts: ['1\n'] },
 ]
 
-export function rowsOf(text: string): Readable {
+function rowsOf(text: string): Readable {
   return Readable.from([Buffer.from(text)], { objectMode: false })
 }
 
