@@ -1,6 +1,7 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { startChaosProxy } from '@multiboard-sync/shared/testing/chaos-proxy'
 import { createDatabase, databaseUrl } from '@multiboard-sync/shared/testing/test-database'
-import { expect, test } from 'vitest'
+import { expect, inject, test } from 'vitest'
 import { isSameDatabase, readIdentity } from '../src/postgres/identity.ts'
 import { openSession, type Session } from '../src/postgres/session.ts'
 
@@ -98,12 +99,12 @@ test('The same database is recognised under another URL, and another database of
 })
 
 test.each([
-  ['a wrong password', (url: URL) => (url.password = 'hunter2-wrong'), 'database-auth', false],
-  ['an unknown user', (url: URL) => (url.username = 'nobody'), 'database-auth', false],
-  ['an unknown database', (url: URL) => (url.pathname = '/absent'), 'database-missing', false],
-  ['a port where nothing listens', (url: URL) => (url.port = '1'), 'database-unreachable', true],
-  ['an unknown host', (url: URL) => (url.hostname = 'no-such-host.invalid'), 'database-unreachable', true],
-  ['a server without TLS', (url: URL) => (url.search = '?sslmode=verify-full'), 'database-unreachable', true],
+  ['a wrong password', (url: URL): unknown => (url.password = 'hunter2-wrong'), 'database-auth', false],
+  ['an unknown user', (url: URL): unknown => (url.username = 'nobody'), 'database-auth', false],
+  ['an unknown database', (url: URL): unknown => (url.pathname = '/absent'), 'database-missing', false],
+  ['a port where nothing listens', (url: URL): unknown => (url.port = '1'), 'database-unreachable', true],
+  ['an unknown host', (url: URL): unknown => (url.hostname = 'no-such-host.invalid'), 'database-unreachable', true],
+  ['a server without TLS', (url: URL): unknown => (url.search = '?sslmode=verify-full'), 'database-unreachable', true],
 ] as const)('For %s the error has its code and neither URL nor password', async (_, change, code, retryable) => {
   const url = new URL(databaseUrl('postgres'))
   const password = url.password
@@ -209,4 +210,44 @@ test('Closing twice is once, also after destroying', async () => {
   const other = await open(database.url)
   other.destroy()
   await other.close()
+})
+
+/** Changes the process id that the server announces, as a pooler does. */
+function otherProcessId(bytes: Buffer): Buffer {
+  const at = bytes.indexOf(Buffer.from([0x4b, 0, 0, 0, 12]))
+  if (at >= 0) bytes.writeInt32BE(bytes.readInt32BE(at + 5) + 1, at + 5)
+  return bytes
+}
+
+test('A connection through a pooler is refused, with the way out, unless it is declared a proxy', async () => {
+  await using database = await createDatabase()
+  const { host, port } = inject('postgres')
+  await using proxy = await startChaosProxy({ target: { host, port } })
+  const url = proxy.url(database.url)
+  await using direct = await open(url)
+  expect(await direct.query('select 1 as n')).toEqual([{ n: 1 }])
+  proxy.rewrite(otherProcessId)
+  const error = await failure(open(url))
+  expect(error.code).toBe('database-pooler')
+  expect(error.hint).toContain('6543')
+  await using known = await openSession({ name: 'staging', url, viaProxy: true }, { purpose: 'test', signal: never() })
+  expect(await known.query('select 1 as n')).toEqual([{ n: 1 }])
+})
+
+test('A connection that is cut in the middle of a query fails it, and a server that does not answer is given up', async () => {
+  await using database = await createDatabase()
+  const { host, port } = inject('postgres')
+  await using proxy = await startChaosProxy({ target: { host, port } })
+  await using session = await open(proxy.url(database.url))
+  const sleeping = failure(session.query('select pg_sleep(60)'))
+  proxy.cutAll()
+  expect(await sleeping).toMatchObject({ code: 'connection-lost', retryable: true })
+  proxy.refuse()
+  expect((await failure(open(proxy.url(database.url)))).code).toBe('database-unreachable')
+  const abort = new AbortController()
+  await proxy.resume()
+  proxy.blackhole()
+  const opening = failure(open(proxy.url(database.url), { signal: abort.signal }))
+  abort.abort()
+  expect((await opening).code).toBe('canceled')
 })

@@ -76,9 +76,10 @@ function withoutMarks(text: string, start: number, end: number, marks: Mark[]): 
 function readHeader(line: string): { name: string; type: string; schema: string; owner: string } {
   const match = /^Name: (.*); Type: ([A-Z][A-Z ]*); Schema: (.*); Owner: (.*?)(?:; Tablespace: .*)?$/s.exec(line)
   const [, name = '', type = '', schema = '', owner = ''] = match ?? []
-  if (match === null || line.split('; Type: ').length !== 2 || line.split('; Schema: ').length !== 2) {
+  const once = (words: string, text: string) => text.split(words).length === 2
+  if (match === null || !once('; Type: ', line) || !once('; Schema: ', line) || schema.includes('; Owner: ')) {
     throw new SyncError('unsupported-object', `The name of an object imitates the text of a dump: ${line}`, {
-      hint: 'Rename the object or schema whose name holds "; Type: " or "; Schema: ".',
+      hint: 'Rename the object or schema whose name holds "; Type: ", "; Schema: " or "; Owner: ".',
     })
   }
   return { name, type, schema: schema === '-' ? '' : schema, owner: owner === '-' ? '' : owner }
