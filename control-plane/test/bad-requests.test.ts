@@ -293,3 +293,22 @@ test('an error that nobody foresaw says nothing outside and little in the log', 
   expect(logged).not.toContain('Failing row')
   expect(logged).not.toContain('production')
 })
+
+test('a body nested too deep is refused like any other wrong body', async () => {
+  await here.ask(sync)
+  const order = await agent.claim()
+  if (!order) throw new Error('no order')
+  const statuses = []
+  for (const depth of [30, 70, 3000, 200_000]) {
+    const deep = `${'['.repeat(depth)}${']'.repeat(depth)}`
+    statuses.push(
+      (await here.person('POST', '/v1/jobs', `{"kind":"export","source":"production","tables":${deep}}`)).status,
+    )
+    const event = `{"aseq":1,"type":"a.b","level":"info","at":"2026-11-22T08:00:00Z","data":{"deep":${deep}}}`
+    const report = `{"epoch":1,"phase":"exporting","stalled_ms":0,"events":[${event}]}`
+    const path = `/v1/agent/jobs/${order.job.id}/report`
+    const facts = { method: 'POST', path, body: report, origin: here.control.url }
+    statuses.push((await post(`${here.control.url}${path}`, report, await signRequest(facts, 'vps', agent.key))).status)
+  }
+  expect(statuses).toEqual([422, 200, 422, 422, 422, 422, 422, 422])
+})

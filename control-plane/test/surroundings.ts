@@ -30,7 +30,7 @@ export interface Answer {
 }
 
 /** The fields that tests look at; which of them are there depends on the call. */
-export interface AnswerBody {
+interface AnswerBody {
   id: string
   code: string
   errors: { field: string; message: string }[]
@@ -53,6 +53,8 @@ export interface Surroundings extends AsyncDisposable {
   /** All events of a job. */
   events(id: string): Promise<JobEvent[]>
   job(id: string): Promise<JobView>
+  /** Puts the end of a job's lease and grace into the past: its agent was silent. */
+  letLapse(id: string): Promise<void>
   registerAgent(id: string, policy?: Policy): Promise<Agent>
 }
 
@@ -119,6 +121,11 @@ export async function startSurroundings(over: Partial<StartOptions> = {}): Promi
     ask: async (body, headers) => jobViewSchema.parse((await person('POST', '/v1/jobs', body, headers)).body),
     events: async (id) => (await person('GET', `/v1/jobs/${id}/events?limit=500`)).body.events,
     job: async (id) => jobViewSchema.parse((await person('GET', `/v1/jobs/${id}`)).body),
+    letLapse: async (id) => {
+      const client = await database.client()
+      const past = "now() - interval '1 second'"
+      await client.query(`update multiboard.jobs set lease_expires_at = ${past}, lost_at = ${past} where id = $1`, [id])
+    },
     registerAgent: async (id, policy = policyOf()) => {
       const pair = await generateKeyPair('EdDSA', { extractable: true })
       const registered = await person('POST', '/v1/agents', { id, public_jwk: await exportJWK(pair.publicKey) })
@@ -181,7 +188,7 @@ function agentOf(url: string, publicKey: CryptoKey, id: string, key: CryptoKey, 
   }
 }
 
-export const succeeded: JobResult = {
+const succeeded: JobResult = {
   outcome: 'succeeded',
   target_state: 'changed',
   tables: 3,

@@ -7,7 +7,7 @@ import type { ControlPlane } from '../control-plane.ts'
 import { readBody } from '../web/read-body.ts'
 
 /** A caller proven by its signature over method, path and body. */
-export interface ProvenAgent {
+interface ProvenAgent {
   id: string
   /** The same for every try of one call. */
   jti: string

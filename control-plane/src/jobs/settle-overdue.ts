@@ -22,7 +22,8 @@ export async function settleOverdue(database: Database): Promise<void> {
 }
 
 export const isOverdue = `
-  (state in ('leased', 'running', 'canceling') and lost_at < now()) or (state = 'queued' and start_before < now())
+  state in ('queued', 'leased', 'running', 'canceling')
+  and case state when 'queued' then start_before else lost_at end < now()
 `
 
 const selectOverdue = `

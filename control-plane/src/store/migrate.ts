@@ -23,14 +23,10 @@ export async function migrate(database: Database): Promise<string[]> {
     const missing = names.filter((name) => !done.has(name))
     for (const name of missing) {
       const sql = await readFile(new URL(name, folder), 'utf8')
-      for (const statement of statementsOf(sql)) await query(statement)
+      // Without values it is a simple query, which may hold many statements.
+      await query(sql)
       await query('insert into multiboard.migrations (name) values ($1)', [name])
     }
     return missing
   })
-}
-
-/** Our migrations hold no quoted semicolon at a line's end. */
-function statementsOf(sql: string): string[] {
-  return sql.split(/;\s*$/m).filter((statement) => /^\s*[^-\s]/m.test(statement))
 }

@@ -5,6 +5,8 @@ import { ProblemError } from './problem.ts'
 /** A batch of events is at most 256 KiB; nothing else comes near. */
 const BODY_MAX_BYTES = 1024 * 1024
 const MAX_LISTED_ERRORS = 20
+// Ours nest 6 levels at most. Parsers and PostgreSQL recurse, so depth costs stack.
+const MAX_DEPTH = 64
 
 /** The body as text. Throws `body-too-large` before or while reading, never after holding more than the limit. */
 export async function readBody(request: Request): Promise<string> {
@@ -43,25 +45,32 @@ export function parseInput<Schema extends z.ZodType>(schema: Schema, input: unkn
 }
 
 function parseJson(text: string, from: 'person' | 'agent'): unknown {
-  const storable = (value: string): string => {
-    if (!value.includes('\0') && value.isWellFormed()) return value
-    if (from === 'agent') return value.toWellFormed().replaceAll('\0', '\uFFFD')
-    throw new ProblemError('invalid-request', 'The request is not valid.', {
-      errors: [{ field: '', message: 'text must not contain U+0000 or half a surrogate pair' }],
-    })
-  }
-  const reviver = (_key: string, value: unknown): unknown => {
-    if (typeof value === 'string') return storable(value)
-    if (typeof value !== 'object' || value === null || Array.isArray(value)) return value
-    if (Object.keys(value).every((key) => storable(key) === key)) return value
-    return Object.fromEntries(Object.entries(value).map(([key, inner]) => [storable(key), inner]))
-  }
+  let json: unknown
   try {
-    return JSON.parse(text, reviver)
+    json = JSON.parse(text)
   } catch (cause) {
-    if (cause instanceof SyncError) throw cause
-    throw new SyncError('malformed-json', 'The body is not JSON.', { hint: 'Send one JSON object, in UTF-8.' })
+    throw new SyncError('malformed-json', 'The body is not JSON.', { hint: 'Send one JSON object, in UTF-8.', cause })
   }
+  return storable(json, from, 0)
+}
+
+function storable(value: unknown, from: 'person' | 'agent', depth: number): unknown {
+  if (depth > MAX_DEPTH) throw unstorable(`nested deeper than ${MAX_DEPTH} levels`)
+  if (typeof value === 'string') return storableText(value, from)
+  if (typeof value !== 'object' || value === null) return value
+  if (Array.isArray(value)) return value.map((inner) => storable(inner, from, depth + 1))
+  const entries = Object.entries(value)
+  return Object.fromEntries(entries.map(([key, inner]) => [storableText(key, from), storable(inner, from, depth + 1)]))
+}
+
+function storableText(text: string, from: 'person' | 'agent'): string {
+  if (!text.includes('\0') && text.isWellFormed()) return text
+  if (from === 'agent') return text.toWellFormed().replaceAll('\0', '\uFFFD')
+  throw unstorable('text must not contain U+0000 or half a surrogate pair')
+}
+
+function unstorable(message: string): ProblemError {
+  return new ProblemError('invalid-request', 'The request is not valid.', { errors: [{ field: '', message }] })
 }
 
 function invalidRequest(error: z.ZodError): ProblemError {

@@ -55,6 +55,8 @@ create table multiboard.jobs (
 create unique index jobs_one_active_per_target on multiboard.jobs (exclusive_key) where state in ('leased', 'running', 'canceling');
 create unique index jobs_one_per_poll on multiboard.jobs (agent, leased_jti);
 create index jobs_queued on multiboard.jobs (agent, created_at, id) where state = 'queued';
+-- few, whatever the history: every poll looks here for what has run out
+create index jobs_unfinished on multiboard.jobs (id) where state in ('queued', 'leased', 'running', 'canceling');
 create index jobs_newest_first on multiboard.jobs (created_at desc, id desc);
 
 -- One number per target, raised with every lease. A target refuses who brings a smaller one than it has seen.
