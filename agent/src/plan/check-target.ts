@@ -5,7 +5,7 @@ import { readRoles } from '../postgres/roles.ts'
 import type { Session } from '../postgres/session.ts'
 
 /** A major version's number: 18 for 180004. */
-export function majorOf(serverVersion: number): number {
+function majorOf(serverVersion: number): number {
   return Math.floor(serverVersion / 10_000)
 }
 

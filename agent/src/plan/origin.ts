@@ -14,7 +14,7 @@ export interface Origin {
   isPartial: boolean
 }
 
-export interface OriginTable {
+interface OriginTable {
   schema: string
   name: string
   columns: Column[]

@@ -2,7 +2,7 @@ import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import { userSchemas } from './catalog.ts'
 import type { Session } from './session.ts'
 
-export type BlockerKind =
+type BlockerKind =
   | 'large-objects'
   | 'publication'
   | 'subscription'

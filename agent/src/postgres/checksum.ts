@@ -22,7 +22,7 @@ export interface Checksum {
  * Counts and sums the table's own rows (`only`). `where` is SQL of the caller's own making. Answers one row: `rows` and
  * `value`, both as text.
  */
-export function checksumSql(table: { schema: string; name: string }, columns: Column[], where?: string): string {
+function checksumSql(table: { schema: string; name: string }, columns: Column[], where?: string): string {
   const names = storedColumns(columns).map((column) => quoteIdent(column.name))
   const condition = where === undefined ? '' : ` where ${where}`
   return `select count(*)::text as rows, coalesce(sum(${chain(names)}), 0)::text as value from only ${quoteTable(table)}${condition}`

@@ -67,7 +67,7 @@ export function fromPgError(thrown: unknown, doing: string): SyncError {
 }
 
 /** True for errors of node-pg or Node that mean: this connection is gone. */
-export function isConnectionLoss(thrown: unknown): boolean {
+function isConnectionLoss(thrown: unknown): boolean {
   if (!(thrown instanceof Error)) return false
   return ('code' in thrown && lostCodes.has(String(thrown.code))) || lostMessages.test(thrown.message)
 }
