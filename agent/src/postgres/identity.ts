@@ -31,7 +31,9 @@ export async function readIdentity(session: Session): Promise<DatabaseIdentity> 
   return row
 }
 
+type DatabaseKey = Pick<DatabaseIdentity, 'systemIdentifier' | 'databaseOid'>
+
 /** True when both are the same database, or one is a standby's copy of the other. */
-export function isSameDatabase(a: DatabaseIdentity, b: DatabaseIdentity): boolean {
+export function isSameDatabase(a: DatabaseKey, b: DatabaseKey): boolean {
   return a.systemIdentifier === b.systemIdentifier && a.databaseOid === b.databaseOid
 }
