@@ -66,6 +66,32 @@ test('the same poll again gets the same order, until it is answered', async () =
   expect(again.map(({ order }) => order)).toEqual([first.order, first.order])
 })
 
+test('an order whose answer was lost on its way is given again to the same boot of the agent, and to no other', async () => {
+  await using here = await startSurroundings()
+  const agent = await here.registerAgent('vps')
+  const { id } = await here.ask(sync)
+  await here.ask({ kind: 'export', source: 'production' })
+  const bootId = randomUUID()
+  const first = await agent.poll({ bootId })
+  expect((await agent.poll({ bootId })).order).toBe(first.order)
+  const other = await agent.claim()
+  expect(other?.params.kind).toBe('export')
+  expect((await agent.poll({ bootId })).order).toBe(first.order)
+  await agent.call(`/v1/agent/jobs/${id}/accept`, { epoch: 1, verdict: 'accepted' })
+  expect(await agent.poll({ bootId })).not.toHaveProperty('order')
+})
+
+test('an order that was not answered before its lease lapsed is not given again', async () => {
+  await using here = await startSurroundings()
+  const agent = await here.registerAgent('vps')
+  const { id } = await here.ask(sync)
+  const bootId = randomUUID()
+  expect(await agent.poll({ bootId })).toHaveProperty('order')
+  await here.letLapse(id)
+  expect(await agent.poll({ bootId })).not.toHaveProperty('order')
+  expect((await here.job(id)).state).toBe('lost')
+})
+
 test('an agent that is busy gets no second order', async () => {
   await using here = await startSurroundings()
   const agent = await here.registerAgent('vps')

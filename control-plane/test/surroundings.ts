@@ -64,7 +64,7 @@ export interface Agent {
   /** A signed call. */
   call(path: string, body: unknown, jti?: string): Promise<Answer>
   policy: Policy
-  poll(options?: { jti?: string; running?: PollRequest['running'] }): Promise<PollReply>
+  poll(options?: { jti?: string; bootId?: string; running?: PollRequest['running'] }): Promise<PollReply>
   /** Polls, and opens the order as an agent would. */
   claim(jti?: string): Promise<Order | undefined>
   /** Claims and accepts; throws when nothing was waiting. */
@@ -144,8 +144,8 @@ function agentOf(url: string, publicKey: CryptoKey, id: string, key: CryptoKey, 
     const authorization = await signRequest({ method: 'POST', path, body: text, origin: url }, id, key, jti)
     return await post(`${url}${path}`, text, authorization)
   }
-  const poll: Agent['poll'] = async ({ jti, running = [] } = {}) => {
-    const answer = await call('/v1/agent/poll', pollBody(policy, running), jti)
+  const poll: Agent['poll'] = async ({ jti, bootId = randomUUID(), running = [] } = {}) => {
+    const answer = await call('/v1/agent/poll', { ...pollBody(policy, running), boot_id: bootId }, jti)
     if (answer.status !== 200) throw new Error(`poll: ${answer.status} ${JSON.stringify(answer.body)}`)
     return pollReplySchema.parse(answer.body)
   }

@@ -10,7 +10,9 @@ const BUSY_POLL_MS = 2000
 
 /**
  * One poll: writes down what the agent says of itself, gives it at most one order, and names the jobs it must stop.
- * An idle poll is one statement. The same jti gets the same order, while nobody has answered it.
+ * An idle poll is one statement. An order that nobody has answered is given again to the same poll (its jti) and to the
+ * same boot of the agent: the answer with it may have been lost. Not to another boot: two daemons that run under one
+ * name by mistake must not both get it.
  */
 export async function poll(
   control: ControlPlane,
@@ -22,7 +24,10 @@ export async function poll(
   const isFree = request.running.length < request.policy.limits.concurrent_jobs
   const mayClaim = isFree && seen.given === null && seen.waiting
   const order =
-    seen.given ?? (mayClaim ? await claimJob(control, { ...agent, policySha256: request.policy_sha256 }) : undefined)
+    seen.given ??
+    (mayClaim
+      ? await claimJob(control, { ...agent, bootId: request.boot_id, policySha256: request.policy_sha256 })
+      : undefined)
   return {
     poll_after_ms: seen.people_are_here ? BUSY_POLL_MS : IDLE_POLL_MS,
     ...(order === undefined ? {} : { order }),
@@ -83,7 +88,12 @@ const writeAndLook = `
     (select at > now() - interval '10 minutes' from multiboard.people_activity) as people_are_here,
     exists (select from multiboard.jobs where ${isOverdue}) as overdue,
     exists (select from multiboard.jobs where agent = $1 and state = 'queued') as waiting,
-    (select order_jws from multiboard.jobs where agent = $1 and leased_jti = $2 and state = 'leased') as given,
+    (
+      select order_jws from multiboard.jobs
+      where agent = $1 and state = 'leased' and lost_at > now() and id <> all($3)
+        and (leased_jti = $2 or leased_boot = $5)
+      order by leased_jti = $2 desc, created_at limit 1
+    ) as given,
     (
       select coalesce(jsonb_agg(jsonb_build_object(
         'id', id, 'epoch', epoch, 'state', state, 'cancel', cancel_requested_at is not null

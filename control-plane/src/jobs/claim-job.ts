@@ -13,7 +13,7 @@ import { selectJob, type JobRow } from './job-row.ts'
  */
 export async function claimJob(
   { database, lease, origin, signer }: ControlPlane,
-  agent: { id: string; jti: string; policySha256: string },
+  agent: { id: string; jti: string; bootId: string; policySha256: string },
 ): Promise<string | undefined> {
   try {
     return await database.transaction(async (transaction) => {
@@ -31,7 +31,17 @@ export async function claimJob(
         policySha256: agent.policySha256,
       })
       const token = await signer.sign(order)
-      await transaction.query(writeLease, [job.id, lease.leaseMs, lease.graceMs, state, epoch, fence, agent.jti, token])
+      await transaction.query(writeLease, [
+        job.id,
+        lease.leaseMs,
+        lease.graceMs,
+        state,
+        epoch,
+        fence,
+        agent.jti,
+        agent.bootId,
+        token,
+      ])
       await appendEvents(transaction, job.id, [controlEvent('job.leased', { agent: agent.id, epoch, fence })])
       return token
     })
@@ -54,7 +64,7 @@ const writeLease = `
   update multiboard.jobs set
     lease_expires_at = now() + $2 * interval '1 millisecond',
     lost_at = now() + ($2 + $3) * interval '1 millisecond',
-    state = $4, epoch = $5, fence = $6, last_aseq = 0, leased_jti = $7, order_jws = $8
+    state = $4, epoch = $5, fence = $6, last_aseq = 0, leased_jti = $7, leased_boot = $8, order_jws = $9
   where id = $1
 `
 

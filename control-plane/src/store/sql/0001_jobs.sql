@@ -33,8 +33,10 @@ create table multiboard.jobs (
   lease_expires_at timestamptz,
   -- the lease's end plus its grace: after this the job reads as lost
   lost_at timestamptz,
-  -- the poll that got the order, and the order, so that a repeated poll gets the same
+  -- the poll that got the order, the agent's boot that sent it, and the order: while nobody has answered it, the same
+  -- poll and the same boot get it again
   leased_jti text,
+  leased_boot text,
   order_jws text,
   phase text,
   stalled_ms integer,
