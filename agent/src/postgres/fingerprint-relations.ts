@@ -9,6 +9,7 @@ import {
   sorted,
   type FactScope,
 } from './fingerprint-terms.ts'
+import { userTriggers } from './triggers.ts'
 
 /** Facts of tables, views, sequences, indexes and what hangs on them. */
 export function relationFacts(scope: FactScope): string[] {
@@ -162,7 +163,7 @@ const triggers = fact(
     't.tgparentid <> 0',
     comment('t.oid', 'pg_trigger'),
   ],
-  `pg_trigger t join rel c on c.oid = t.tgrelid where not t.tgisinternal`,
+  `pg_trigger t join rel c on c.oid = t.tgrelid where ${userTriggers}`,
 )
 
 const rules = fact(
