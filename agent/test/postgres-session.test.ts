@@ -5,6 +5,7 @@ import { expect, inject, test } from 'vitest'
 import { isSameDatabase, readIdentity } from '../src/postgres/identity.ts'
 import { openSession, type Session } from '../src/postgres/session.ts'
 
+const { major } = inject('postgres')
 const never = () => new AbortController().signal
 
 async function open(url: string, over: Partial<Parameters<typeof openSession>[1]> = {}): Promise<Session> {
@@ -183,7 +184,7 @@ test('Aborting ends a running query at once with the reason, and the server lets
   await using database = await createDatabase()
   const abort = new AbortController()
   await using session = await open(database.url, { signal: abort.signal })
-  const sleeping = failure(session.query('select pg_sleep(1)'))
+  const sleeping = failure(session.query('select pg_sleep($1)', [major < 14 ? 1 : 60]))
   abort.abort(new SyncError('lease-lost', 'The lease was lost.'))
   expect((await sleeping).code).toBe('lease-lost')
   expect((await failure(session.query('select 1'))).code).toBe('lease-lost')

@@ -1,3 +1,4 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type pg from 'pg'
 import { canceled } from './canceled.ts'
 import { connect, cut, type DatabaseUrl } from './connect.ts'
@@ -96,6 +97,7 @@ export async function openSession(database: DatabaseUrl, options: SessionOptions
   }
   try {
     await run(settings(purpose, serverVersion, options))
+    if (serverVersion >= 140_000) await noticeOurEnd(session)
     return session
   } catch (error) {
     destroy()
@@ -140,4 +142,16 @@ function settings(purpose: string, serverVersion: number, options: SessionOption
     ...(serverVersion >= 170_000 ? [`set transaction_timeout = 0`] : []),
     ...(options.readOnly ? [`set default_transaction_read_only = on`] : []),
   ].join(';\n')
+}
+
+/** How soon a server notices in the middle of a long statement that we are gone, and frees its locks. */
+const connectionCheckMs = 2_000
+
+/** Not every platform of a server can do this (22023); there the statement in hand is run to its end. */
+async function noticeOurEnd(session: Session): Promise<void> {
+  try {
+    await session.run(`set client_connection_check_interval = ${connectionCheckMs}`)
+  } catch (error) {
+    if (!(error instanceof SyncError) || error.code !== 'query-failed') throw error
+  }
 }
