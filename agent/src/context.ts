@@ -44,6 +44,8 @@ export interface JobRun {
   signal: AbortSignal
   /** Ends after the plan. */
   dryRun: boolean
+  /** Somebody sits in front of it and is told the result: then only failures that nobody foresaw are logged, too. */
+  isAttended?: boolean
   /** Filled as the job goes, so that also a failed one can say how far it came. */
   facts: JobFacts
 }
@@ -71,7 +73,7 @@ export function databaseUrls(
   value: (variable: string) => string | undefined,
 ): AgentContext['databaseUrl'] {
   return (name) => {
-    const database = policy.databases[name]
+    const database = Object.hasOwn(policy.databases, name) ? policy.databases[name] : undefined
     if (!database) {
       throw new SyncError('database-unknown', `The agent knows no database "${name}".`, {
         hint: `It knows: ${Object.keys(policy.databases).join(', ') || 'none'}. Databases stand in agent.yaml.`,

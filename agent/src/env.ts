@@ -35,15 +35,36 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): AgentEnv {
   const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
   const parsed = envSchema.safeParse(set)
   if (!parsed.success) {
-    throw new SyncError('config-invalid', 'The environment of the agent is not complete.', {
+    throw new SyncError('config-invalid', "The agent's environment is not complete.", {
       hint: 'See .env.example for every variable.',
-      details: parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`),
+      details: parsed.error.issues.map(({ path: [name], message }) =>
+        set[String(name)] === undefined ? `${String(name)} is not set` : `${String(name)}: ${message}`,
+      ),
     })
   }
-  const urls = Object.entries(set).filter(([name]) => name.endsWith('_DATABASE_URL'))
+  // Every variable that holds a database's URL, whatever a policy's url_env calls it.
+  const urls = Object.values(set).filter((value) => value !== undefined && /^postgres(ql)?:\/\//.test(value))
   return {
     ...parsed.data,
     databaseUrl: (variable) => set[variable],
-    secrets: [parsed.data.S3_SECRET_ACCESS_KEY, parsed.data.S3_ACCESS_KEY_ID, ...urls.map(([, url]) => url ?? '')],
+    secrets: [
+      parsed.data.S3_SECRET_ACCESS_KEY,
+      parsed.data.S3_ACCESS_KEY_ID,
+      ...urls.flatMap((url) => [url ?? '', ...passwordsOf(url ?? '')]),
+    ],
+  }
+}
+
+/** The password of a URL, as it is written there and as it is meant. */
+function passwordsOf(url: string): string[] {
+  const { password = '', searchParams } = URL.parse(url) ?? {}
+  return [password, decoded(password), searchParams?.get('password') ?? ''].filter((text) => text !== '')
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
   }
 }

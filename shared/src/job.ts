@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { isTablePattern } from './table-pattern.ts'
 
 /** Words for jobs that the API, the orders, the agent and its command line share. */
 
@@ -43,7 +44,11 @@ export const archiveIdSchema = z
   .regex(/^\d{8}T\d{6}Z-[a-z][a-z0-9_]{0,62}-[0-9a-z]{4}$/, 'an archive id such as 20261122T080312Z-production-k7f2')
 
 /** A table pattern: `public.Component`, `public.*`, `"my.schema"."my.table"`; without a schema it means `public`. */
-const tablePatternSchema = z.string().min(1).max(300)
+const tablePatternSchema = z
+  .string()
+  .min(1)
+  .max(300)
+  .refine(isTablePattern, 'a table pattern has the form schema.table; names with dots stand in double quotes')
 export const tablesSchema = z.array(tablePatternSchema).max(1000)
 
 export const jobParamsSchema = z.discriminatedUnion('kind', [

@@ -34,6 +34,8 @@ export type Route = z.infer<typeof routeSchema>
 const limitsSchema = z.strictObject({
   concurrent_jobs: z.literal(1).default(1),
   connections_per_database: z.int().min(1).max(32).default(4),
+  /** How often a job asks for the locks on its target's tables, 5 seconds each and with pauses between, before it gives up. */
+  lock_attempts: z.int().min(1).max(100).default(8),
 })
 
 export const policySchema = z.strictObject({
@@ -41,7 +43,7 @@ export const policySchema = z.strictObject({
   routes: z.array(routeSchema).default([]),
   /** `checksums`: rows and an order-independent checksum of every table; `counts`: rows only. */
   verify: z.enum(['checksums', 'counts']).default('checksums'),
-  limits: limitsSchema.default({ concurrent_jobs: 1, connections_per_database: 4 }),
+  limits: limitsSchema.default({ concurrent_jobs: 1, connections_per_database: 4, lock_attempts: 8 }),
 })
 export type Policy = z.infer<typeof policySchema>
 
@@ -83,7 +85,7 @@ export function evaluatePolicy(policy: Policy, params: JobParams, archive?: Arch
         ? [params.source, params.target]
         : [params.target]
   for (const name of named) {
-    if (!policy.databases[name]) {
+    if (!Object.hasOwn(policy.databases, name)) {
       return deny('database-unknown', `The agent knows no database "${name}".`, `It knows: ${known(policy)}.`)
     }
   }
@@ -105,7 +107,8 @@ export function evaluatePolicy(policy: Policy, params: JobParams, archive?: Arch
       if (!archive)
         return deny('archive-unknown', 'The archive is not known.', 'List the archives and name one of them.')
       const isPutBack = archive.kind === 'safety-backup' && archive.source === params.target
-      const targeted = policy.routes.some((route) => route.to === params.target)
+      const targeted =
+        policy.databases[params.target]?.role !== 'source' && policy.routes.some((route) => route.to === params.target)
       if (isPutBack && targeted) return { allowed: true, route: undefined }
       return evaluateFlow(policy, archive.source, params.target)
     }

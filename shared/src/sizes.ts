@@ -22,3 +22,8 @@ export function formatSeconds(seconds: number): string {
 export function formatCount(count: number): string {
   return count.toLocaleString('en-US')
 }
+
+/** `1 table`, `2,000 tables`: for nouns whose plural is an s. */
+export function formatNumberOf(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`
+}

@@ -35,6 +35,12 @@ export function parseTablePattern(text: string): TablePattern {
   }
 }
 
+/** Whether parseTablePattern understands the text. */
+export function isTablePattern(text: string): boolean {
+  const { length } = splitParts(text)
+  return length === 1 || length === 2
+}
+
 /** `public.Component`, quoted where a plain form would be read differently. parseTablePattern reads it back. */
 export function formatTableName(table: TableName): string {
   return `${formatPart(table.schema)}.${formatPart(table.name)}`

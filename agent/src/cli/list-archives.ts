@@ -1,5 +1,5 @@
 import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
-import { formatBytes, formatCount } from '@multiboard-sync/shared/sizes'
+import { formatBytes, formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { listArchives } from '../archive/catalogue.ts'
 import { openArchive } from '../archive/archive-reader.ts'
 import type { AgentContext } from '../context.ts'
@@ -17,17 +17,18 @@ export async function readArchives(context: AgentContext, signal: AbortSignal): 
 
 export function archivesText(archives: ArchiveSummary[]): string {
   if (archives.length === 0) return 'There are no archives yet.'
-  return archives.map(archiveLine).join('\n')
+  const width = Math.max(...archives.map((archive) => archive.id.length))
+  return archives.map((archive) => archiveLine(archive, width)).join('\n')
 }
 
-function archiveLine(archive: ArchiveSummary): string {
+function archiveLine(archive: ArchiveSummary, width: number): string {
   return [
-    archive.id.padEnd(42),
+    archive.id.padEnd(width),
     archive.kind.padEnd(13),
-    `${archive.tables.length} tables`.padStart(11),
-    `${formatCount(archive.rows)} rows`.padStart(18),
-    `${formatBytes(archive.compressed_bytes)}`.padStart(9),
-    ...(archive.missing.length > 0 ? [`  ${archive.missing.length} objects missing`] : []),
+    formatNumberOf(archive.tables.length, 'table').padStart(11),
+    formatNumberOf(archive.rows, 'row').padStart(18),
+    formatBytes(archive.compressed_bytes).padStart(9),
+    ...(archive.missing.length > 0 ? [`  ${formatNumberOf(archive.missing.length, 'object')} missing`] : []),
   ].join('  ')
 }
 
@@ -47,7 +48,7 @@ export function archiveText(archive: ArchiveSummary): string {
     '',
     ...archive.tables.map(
       (table) =>
-        `${table.name.padEnd(width)}  ${formatCount(table.rows).padStart(13)} rows  ${formatBytes(table.bytes).padStart(9)}`,
+        `${table.name.padEnd(width)}  ${formatNumberOf(table.rows, 'row').padStart(18)}  ${formatBytes(table.bytes).padStart(9)}`,
     ),
   ].join('\n')
 }

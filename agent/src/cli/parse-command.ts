@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
+import { archiveIdSchema, jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 
 export type Command = { json: boolean } & (
@@ -36,13 +36,13 @@ export function parseCommand(argv: string[]): Command {
     if (command === undefined && !values.help) throw usage('No command was given.')
     return { name: 'help', json: values.json }
   }
-  const known = COMMANDS[command]
+  const known = Object.hasOwn(COMMANDS, command) ? COMMANDS[command] : undefined
   if (!known) throw usage(`There is no command "${command}".`)
   const given = Object.entries(values).filter(([name, value]) => !['json', 'help'].includes(name) && value !== false)
   const foreign = given.find(([name]) => !known.options.includes(name))
   if (foreign) throw usage(`"${command}" has no option --${foreign[0]}.`)
-  if (words.length < known.words[0] || words.length > known.words[1])
-    throw usage(`"${command}" takes other words than these.`)
+  if (words.length < known.words[0]) throw usage(`"${command}" needs the id of an archive.`)
+  if (words.length > known.words[1]) throw usage(`"${command}" does not take the word "${words[known.words[1]]}".`)
   const { json } = values
   switch (command) {
     case 'run':
@@ -51,6 +51,7 @@ export function parseCommand(argv: string[]): Command {
     case 'archives':
       if (words.length === 0) return { name: 'archives', json }
       if (words[0] !== 'show' || !words[1]) throw usage('Write: archives show <archive>.')
+      if (!archiveIdSchema.safeParse(words[1]).success) throw usage(`"${words[1]}" is not the id of an archive.`)
       return { name: 'show', archive: words[1], json }
     default:
       return { name: 'job', params: readParams(command, words, values), dryRun: values['dry-run'], json }
@@ -61,8 +62,13 @@ function read(argv: string[]) {
   try {
     return parseArgs({ args: argv, options: OPTIONS, allowPositionals: true })
   } catch (cause) {
-    throw usage(cause instanceof Error ? cause.message : 'The command line cannot be read.')
+    throw usage(cause instanceof Error ? firstSentence(cause.message) : 'The command line cannot be read.')
   }
+}
+
+/** Node's further sentences speak of parseArgs() to programmers. */
+function firstSentence(text: string): string {
+  return `${text.split('. ')[0]?.replace(/\.$/, '') ?? text}.`
 }
 
 function readParams(kind: string, words: string[], values: ReturnType<typeof read>['values']): JobParams {
@@ -78,16 +84,24 @@ function readParams(kind: string, words: string[], values: ReturnType<typeof rea
   }[kind]
   const parsed = jobParamsSchema.safeParse(params)
   if (parsed.success) return parsed.data
-  const [issue] = parsed.error.issues
-  throw usage(`${issue?.path.join('.') ?? 'option'}: ${issue?.message ?? 'not understood'}`)
+  throw usage(
+    'The command line names something that cannot be.',
+    parsed.error.issues.map(({ path, message }) => `${wordOf(path[0])}: ${message}`),
+  )
 }
 
-/** Commas inside double quotes belong to a name. */
+/** The command line's word for a field of the job. */
+function wordOf(field: PropertyKey | undefined): string {
+  const words: Record<PropertyKey, string> = { source: '--from', target: '--to', archive: '<archive>' }
+  return field === undefined ? 'command' : (words[field] ?? `--${String(field)}`)
+}
+
+/** Commas inside double quotes belong to a name; so does everything behind a quote that is not closed. */
 function splitList(text: string): string[] {
-  const items = text.match(/(?:[^,"]|"(?:[^"]|"")*")+/g) ?? []
+  const items = text.match(/(?:[^,"]|"(?:[^"]|"")*(?:"|$))+/g) ?? []
   return items.map((item) => item.trim()).filter((item) => item !== '')
 }
 
-function usage(message: string): SyncError {
-  return new SyncError('usage', message, { hint: 'Run `pnpm agent --help` to see what there is.' })
+function usage(message: string, details: string[] = []): SyncError {
+  return new SyncError('usage', message, { hint: 'Run `pnpm agent --help` to see what there is.', details })
 }

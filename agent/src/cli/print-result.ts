@@ -1,5 +1,5 @@
 import type { JobResult } from '@multiboard-sync/shared/protocol'
-import { formatBytes, formatCount, formatSeconds } from '@multiboard-sync/shared/sizes'
+import { formatBytes, formatNumberOf, formatSeconds } from '@multiboard-sync/shared/sizes'
 import type { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Job } from '../context.ts'
 
@@ -48,7 +48,9 @@ export function resultText(job: Job, result: JobResult): string {
   if (safety_backup) lines.push(`safety backup  ${safety_backup.id}`)
   if (outcome === 'succeeded') {
     const proof = engine ? `, each table proven in the target (engine ${engine})` : ''
-    lines.push(`proven         ${formatCount(result.rows)} rows in ${result.tables} tables${proof}`)
+    lines.push(
+      `proven         ${formatNumberOf(result.rows, 'row')} in ${formatNumberOf(result.tables, 'table')}${proof}`,
+    )
   }
   return lines.join('\n')
 }

@@ -30,7 +30,8 @@ export async function runLocalJob(
   await journal.record('accepted', { params, epoch: job.epoch, fence: 0, pid: process.pid })
   const reporter = createReporter(options.sinks, { redact })
   const facts = newFacts()
-  const result = await performJob(context, job, { reporter, lease: unlimitedLease, journal, signal, dryRun, facts })
+  const run = { reporter, lease: unlimitedLease, journal, signal, dryRun, facts, isAttended: true }
+  const result = await performJob(context, job, run)
   await journal.record('finished', { result })
   return { job, result, plan: facts.plan }
 }

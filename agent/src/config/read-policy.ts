@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { policySchema, policySha256, type Policy } from '@multiboard-sync/shared/policy'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import { parse } from 'yaml'
+import { parse, YAMLParseError } from 'yaml'
 
 export interface LoadedPolicy {
   policy: Policy
@@ -11,32 +11,58 @@ export interface LoadedPolicy {
 
 /** Reads agent.yaml. Throws `config-invalid` with every mistake at once; values are not printed. */
 export async function readPolicy(path: string): Promise<LoadedPolicy> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (cause) {
+    throw new SyncError('config-invalid', `The policy file ${path} cannot be read.`, {
+      hint: 'Set AGENT_CONFIG to the policy file; agent.example.yaml shows its form.',
+      cause,
+    })
+  }
+  const policy = parsePolicy(text, path)
+  return { policy, sha256: policySha256(policy) }
+}
+
+/** Parses the policy's text; `path` is for messages only. Throws as readPolicy does. */
+export function parsePolicy(text: string, path: string): Policy {
   let raw: unknown
   try {
-    raw = parse(await readFile(path, 'utf8'))
+    // "warn" would print on stderr what it found, values and all.
+    raw = parse(text, { logLevel: 'error' })
   } catch (cause) {
-    throw new SyncError('config-invalid', `${path} cannot be read as YAML.`, {
-      hint: 'Set AGENT_CONFIG to the policy file; agent.example.yaml shows its form.',
+    const place = cause instanceof YAMLParseError ? cause.linePos?.[0] : undefined
+    throw new SyncError('config-invalid', `${path} is not YAML.`, {
+      hint: 'agent.example.yaml shows its form; indent with spaces.',
+      // The parser's own message quotes the line.
+      details: place ? [`line ${place.line}, column ${place.col}`] : [],
       cause,
     })
   }
   const parsed = policySchema.safeParse(raw)
   const findings = parsed.success
-    ? unknownNames(parsed.data)
-    : parsed.error.issues.map((issue) => `${issue.path.join('.')}: ${issue.message}`)
-  if (!parsed.success || findings.length > 0) {
-    throw new SyncError('config-invalid', `${path} is not a valid policy.`, {
-      hint: 'agent.example.yaml shows its form.',
-      details: findings,
-    })
-  }
-  return { policy: parsed.data, sha256: policySha256(parsed.data) }
+    ? contradictions(parsed.data)
+    : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`)
+  if (parsed.success && findings.length === 0) return parsed.data
+  throw new SyncError('config-invalid', `${path} is not a valid policy.`, {
+    hint: 'agent.example.yaml shows its form.',
+    details: findings,
+  })
 }
 
-function unknownNames(policy: Policy): string[] {
-  return policy.routes.flatMap((route, index) =>
-    [route.from, route.to]
-      .filter((name) => !policy.databases[name])
-      .map((name) => `routes.${index}: no database is named "${name}"`),
-  )
+/** What has the right form and cannot be meant. */
+function contradictions({ databases, routes }: Policy): string[] {
+  const seen = new Set<string>()
+  return routes.flatMap(({ from, to }, index) => {
+    const findings: string[] = []
+    for (const name of new Set([from, to])) {
+      if (!Object.hasOwn(databases, name)) findings.push(`no database is named "${name}"`)
+    }
+    if (databases[from]?.role === 'target') findings.push(`"${from}" has the role target, so nothing flows from it`)
+    if (databases[to]?.role === 'source') findings.push(`"${to}" has the role source, so nothing flows into it`)
+    // Only the first of two lines for one pair would count.
+    if (seen.has(`${from} ${to}`)) findings.push(`there is a route from "${from}" to "${to}" already`)
+    seen.add(`${from} ${to}`)
+    return findings.map((finding) => `routes.${index}: ${finding}`)
+  })
 }

@@ -1,4 +1,4 @@
-import { formatBytes, formatCount } from '@multiboard-sync/shared/sizes'
+import { formatBytes, formatCount, formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import type { Plan } from './plan.ts'
 
@@ -13,11 +13,11 @@ export function printPlan(plan: Plan): string {
     `${plan.kind} ${plan.source} -> ${plan.target}`,
     `engine   ${plan.engine}: ${plan.reason}`,
     `backup   ${plan.engine === 'create' ? 'not needed: nothing is replaced' : 'the tables below are archived first'}`,
-    `rows     about ${formatCount(plan.rows)} in ${plan.tables.length} tables, ${formatBytes(plan.bytes)}`,
+    `rows     about ${formatNumberOf(plan.rows, 'row')} in ${formatNumberOf(plan.tables.length, 'table')}, ${formatBytes(plan.bytes)}`,
     '',
     `${'table'.padEnd(width)}  ${'rows'.padStart(13)}  ${'rows in target'.padStart(14)}  ${'size'.padStart(9)}`,
     ...tables.slice(0, MAX_TABLES).map((table) => tableLine(table, width)),
-    ...(tables.length > MAX_TABLES ? [`and ${tables.length - MAX_TABLES} more tables`] : []),
+    ...(tables.length > MAX_TABLES ? [`and ${tables.length - MAX_TABLES} more`] : []),
     ...section('foreign keys to or from other tables, checked again before the commit', plan.outside_foreign_keys),
     ...section('to know', plan.notices),
   ].join('\n')

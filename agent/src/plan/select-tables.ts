@@ -13,7 +13,7 @@ export interface Selectable extends TableName {
 export interface Selection<Table extends Selectable> {
   /** Leaves to copy. */
   chosen: Table[]
-  /** Leaves that stay out, and parents none of whose leaves is chosen. */
+  /** Leaves that stay out, and parents none of whose leaves is chosen; one without any leaf stays in when asked for. */
   left: Table[]
 }
 
@@ -54,8 +54,10 @@ export function selectTables<Table extends Selectable>(
         : 'The source has no tables that the route lets flow.',
     })
   }
-  const kept = new Set(chosen.flatMap(lineage).map((table) => table.oid))
-  return { chosen, left: tables.filter((table) => !kept.has(table.oid)) }
+  const filled = new Set(leaves.flatMap(lineage))
+  const bare = tables.filter((table) => !filled.has(table) && isAsked(table) && isAllowed(table))
+  const kept = new Set([...chosen, ...bare].flatMap(lineage))
+  return { chosen, left: tables.filter((table) => !kept.has(table)) }
 }
 
 /** The tables of an archive that a restore wants. Throws as selectTables does. */
