@@ -8,7 +8,7 @@ test('events arrive once and in order, though batches are lost, repeated and reo
   const agent = await here.registerAgent('vps')
   const { id } = await here.ask(sync)
   const order = await agent.begin()
-  const total = 400
+  const total = 240
   let acknowledged = 0
   let gaps = 0
   for (let round = 0; acknowledged < total && round < 500; round += 1) {

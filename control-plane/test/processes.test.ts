@@ -1,0 +1,90 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
+import { exportJWK, generateKeyPair } from 'jose'
+import { afterAll, beforeAll, expect, test, vi } from 'vitest'
+import { migrate } from '../src/store/migrate.ts'
+import { openDatabase } from '../src/store/open-database.ts'
+import { adminToken, answerOf } from './surroundings.ts'
+
+const main = new URL('../src/node.ts', import.meta.url).pathname
+const RUN_TIMEOUT_MS = 20_000
+
+let folder = ''
+let key = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'control-plane-'))
+  const { privateKey } = await generateKeyPair('EdDSA', { extractable: true })
+  key = JSON.stringify(await exportJWK(privateKey))
+  await writeFile(join(folder, 'key.json'), key, { mode: 0o600 })
+})
+afterAll(async () => await rm(folder, { recursive: true, force: true }))
+
+function start(env: Record<string, string>) {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
+    env: { PATH: process.env['PATH'] ?? '', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: RUN_TIMEOUT_MS,
+    killSignal: 'SIGKILL',
+  })
+  const said = { out: '', err: '' }
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (said.out += text))
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (said.err += text))
+  const closed = once(child, 'close')
+  const exit = async () => {
+    const [code, signal] = await closed
+    return { ...said, code, signal }
+  }
+  return { child, said, exit }
+}
+
+test('as a process it says where it listens, answers, and stops when it is asked to', async () => {
+  await using database = await createDatabase()
+  const env = { DATABASE_URL: database.url, PUBLIC_URL: 'https://sync.example.com', ADMIN_TOKEN: adminToken }
+  const { child, exit, said } = start({ ...env, SIGNING_KEY_FILE: join(folder, 'key.json'), PORT: '0' })
+  await vi.waitFor(() => expect(said.out).toContain('\n'), { timeout: RUN_TIMEOUT_MS })
+  const url = /http:\/\/127\.0\.0\.1:\d+/.exec(said.out)?.[0]
+  const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(RUN_TIMEOUT_MS) })
+  expect(await answerOf(response)).toMatchObject({ status: 200 })
+  child.kill('SIGTERM')
+  const { code, err, out } = await exit()
+  expect({ code, err, lines: out.trim().split('\n').length }).toEqual({ code: 0, err: '', lines: 1 })
+})
+
+test('as a process it names every mistake of its environment, and a database that it cannot use', async () => {
+  const nothing = await start({}).exit()
+  expect(nothing).toMatchObject({ code: 1, out: '' })
+  for (const name of ['DATABASE_URL', 'SIGNING_KEY', 'PUBLIC_URL', 'ADMIN_TOKEN']) expect(nothing.err).toContain(name)
+
+  const env = { PUBLIC_URL: 'https://sync.example.com', ADMIN_TOKEN: adminToken, SIGNING_KEY: key }
+  const away = await start({ ...env, DATABASE_URL: 'postgres://user:hunter2@127.0.0.1:1/x' }).exit()
+  expect(away).toMatchObject({ code: 1, out: '' })
+  expect(away.err).toContain('ECONNREFUSED')
+  expect(away.err).not.toContain('hunter2')
+})
+
+test('as a function it is the same app', async () => {
+  await using testDatabase = await createDatabase()
+  await using database = openDatabase(testDatabase.url, (error) => {
+    throw error
+  })
+  await migrate(database)
+  const env = {
+    DATABASE_URL: testDatabase.url,
+    PUBLIC_URL: 'https://sync.example.com',
+    ADMIN_TOKEN: adminToken,
+    SIGNING_KEY: key,
+  }
+  for (const [name, value] of Object.entries(env)) vi.stubEnv(name, value)
+  const { default: app } = await import('../src/index.ts')
+  vi.unstubAllEnvs()
+  expect(await answerOf(await app.fetch(new Request('https://sync.example.com/healthz')))).toMatchObject({
+    status: 200,
+  })
+  const headers = { authorization: `Bearer ${adminToken}` }
+  const jobs = await app.fetch(new Request('https://sync.example.com/v1/jobs', { headers }))
+  expect(await answerOf(jobs)).toMatchObject({ status: 200, body: { jobs: [], next: null } })
+})
