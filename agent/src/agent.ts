@@ -30,10 +30,10 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     let waitMs: number
     try {
       if (!isSettled) {
-        await settleUnfinished(opened.context, stopping)
-        await finishJobs(opened, controlPlane, stopping)
+        await settleUnfinished(opened.context, draining)
         isSettled = true
       }
+      await finishJobs(opened, controlPlane, draining)
       const { reply, serverDate } = await controlPlane.poll(pollRequest(opened, bootId), stopping)
       failures = 0
       if (!isPublished) isPublished = await publishCatalogue(opened.context, controlPlane, stopping)

@@ -8,7 +8,7 @@ import { toSyncError } from '@multiboard-sync/shared/sync-error'
 
 /**
  * Tells the control plane the end of every job whose outbox is still there: those settled at this boot, and those whose
- * completion was never acknowledged. Their events arrive first, in order.
+ * completion was never acknowledged. Their events arrive first, in order. Jobs without an end are left alone.
  */
 export async function finishJobs(
   { context, redact }: OpenedContext,
@@ -32,6 +32,8 @@ export async function finishJobs(
     try {
       await upload.complete(result, signal)
     } catch (thrown) {
+      // Stopped in the middle: the next boot goes on.
+      signal.throwIfAborted()
       const error = toSyncError(thrown)
       if (error.retryable) throw error
       // The control plane has given the job up for good: there is nobody left to tell.

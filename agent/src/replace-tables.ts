@@ -48,4 +48,5 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
     run,
   )
   run.facts.targetState = 'changed'
+  await run.journal.record('committed', { target: target.database.name })
 }

@@ -1,10 +1,12 @@
 import type { JobResult } from '@multiboard-sync/shared/protocol'
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { archivePrefix } from './archive/object-names.ts'
 import type { AgentContext } from './context.ts'
 import { openJournal, unfinishedJournals, type JournalSummary } from './journal/journal.ts'
 import { log } from './log.ts'
-import { openSession } from './postgres/session.ts'
+import { openSession, type DatabaseUrl } from './postgres/session.ts'
 import { waitForTargetLock } from './postgres/target-lock.ts'
+import { openOutbox } from './report/outbox.ts'
 import { readReceipt } from './restore/receipt.ts'
 
 /*
@@ -16,30 +18,26 @@ import { readReceipt } from './restore/receipt.ts'
  *   receipt                        ─► succeeded, target changed (it was proven before it was committed)
  */
 
-export interface Settled {
-  job: string
-  epoch: number
-  result: JobResult
-}
+/** The journal of a job without a control plane has this number; orders count from 1. */
+const LOCAL_FENCE = 0
 
 /** Throws when a target or the store cannot be reached: then the truth is not known yet, and is asked for again. */
-export async function settleUnfinished(context: AgentContext, signal: AbortSignal): Promise<Settled[]> {
-  const settled: Settled[] = []
+export async function settleUnfinished(context: AgentContext, signal: AbortSignal): Promise<void> {
   for (const unfinished of await unfinishedJournals(context.stateDir)) {
     if (isAlive(unfinished.pid)) continue
     await abortUploads(context, unfinished, signal)
     const result = await findTruth(context, unfinished, signal)
-    await using journal = await openJournal(context.stateDir, unfinished.job)
+    const { job, epoch, fence } = unfinished
+    // A job killed before its first event has no outbox yet; by the outbox it is told. Local jobs have nobody to tell.
+    if (fence > LOCAL_FENCE) openOutbox({ stateDir: context.stateDir, job, epoch }).close()
+    await using journal = await openJournal(context.stateDir, job)
     await journal.record('finished', { result })
-    const { job, epoch } = unfinished
     log('warning', 'A job that ended with its process was settled.', {
       job,
       outcome: result.outcome,
       target_state: result.target_state,
     })
-    settled.push({ job, epoch, result })
   }
-  return settled
 }
 
 /** In a container the pid of the process before us may be our own: at a boot none of ours runs a job. */
@@ -64,7 +62,9 @@ async function findTruth(context: AgentContext, unfinished: JournalSummary, sign
   const { params, job, mayHaveCommitted } = unfinished
   const ended = { tables: 0, rows: 0, bytes: 0, seconds: 0, peak_rss_mb: 0 }
   if (params.kind !== 'export' && mayHaveCommitted) {
-    await using session = await openSession(context.databaseUrl(params.target), { purpose: 'receipt', signal })
+    const database = findDatabase(context, params.target)
+    if (!database) return { ...unknownForGood, ...ended }
+    await using session = await openSession(database, { purpose: 'receipt', signal })
     // The dead agent's transaction may still be ending on the server: its lock is free only then.
     await waitForTargetLock(session)
     const receipt = await readReceipt(session, job)
@@ -79,3 +79,21 @@ async function findTruth(context: AgentContext, unfinished: JournalSummary, sign
     ...ended,
   }
 }
+
+/** Nobody can ask a target that the configuration does not name any more; the agent must not wait for it for ever. */
+function findDatabase(context: AgentContext, name: string): DatabaseUrl | undefined {
+  try {
+    return context.databaseUrl(name)
+  } catch (thrown) {
+    if (toSyncError(thrown).code === 'database-unknown') return undefined
+    throw thrown
+  }
+}
+
+const unknownForGood = {
+  outcome: 'failed',
+  code: 'outcome-unknown',
+  message: "The agent's process ended at the commit, and the agent does not know the target any more.",
+  hint: 'Look for the job in multiboard_sync.receipts of the target: a row means it was committed.',
+  target_state: 'unknown',
+} as const

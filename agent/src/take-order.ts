@@ -3,16 +3,23 @@ import { z } from 'zod'
 import { jobIdSchema } from '@multiboard-sync/shared/job'
 import type { Order } from '@multiboard-sync/shared/order'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
-import { newFacts, type Job } from './context.ts'
+import { newFacts } from './context.ts'
 import { openJournal } from './journal/journal.ts'
 import { log } from './log.ts'
 import type { AgentOptions } from './open-context.ts'
 import { performJob } from './perform-job.ts'
+import { keepCalling } from './poll/retry-delay.ts'
 import { openOutbox } from './report/outbox.ts'
 import { createReporter } from './report/reporter.ts'
 import { startUpload } from './report/upload.ts'
 import type { SeenOrders } from './verify/seen-orders.ts'
 import { verifyOrder } from './verify/verify-order.ts'
+
+/** A job that has ended is told to a control plane that is away for so long after each signal; then the next boot does it. */
+const TELL_AFTER_DRAINING_MS = 30_000
+const TELL_AFTER_STOPPING_MS = 5_000
+/** A refusal that is not heard leaves a lease that lapses by itself. */
+const REFUSE_FOR_MS = 60_000
 
 /** Verifies an order, refuses it or runs its job, and tells the control plane either way. */
 export async function takeOrder(
@@ -38,49 +45,105 @@ export async function takeOrder(
     await refuse(options, token, toSyncError(thrown))
     return
   }
-  await seen.remember(order)
-  await runOrder(options, order)
+  await runOrder(options, seen, order)
 }
 
-async function runOrder(options: AgentOptions, order: Order): Promise<void> {
-  const { opened, controlPlane, stopping } = options
+/**
+ * The job is in the journal before anything else happens, so that its end is told whenever this process ends: now, or by
+ * the next boot. It begins only when the control plane has heard that it was taken.
+ */
+async function runOrder(options: AgentOptions, seen: SeenOrders, order: Order): Promise<void> {
+  const { opened, controlPlane, draining, stopping } = options
   const { context, redact } = opened
   const { id, epoch, fence } = order.job
-  const job: Job = { id, epoch, fence, params: order.params }
   await using journal = await openJournal(context.stateDir, id)
   await journal.record('accepted', { params: order.params, epoch, fence, pid: process.pid })
-  await controlPlane.accept(id, { epoch, verdict: 'accepted' }, stopping)
+  await seen.remember(order)
 
   const stop = new AbortController()
   const cancel = (message: string): void =>
     stop.abort(new SyncError('canceled', message, { hint: 'The target is as it was.' }))
-  stopping.addEventListener('abort', () => cancel('The agent was stopped.'), { once: true })
+  using listening = new DisposableStack()
+  const onStopping = (): void => cancel('The agent was stopped.')
+  if (stopping.aborted) onStopping()
+  stopping.addEventListener('abort', onStopping, { once: true })
+  listening.defer(() => stopping.removeEventListener('abort', onStopping))
   // Every stream and session of a job listens to this one signal.
   setMaxListeners(0, stop.signal)
-  // The upload outlives the job's signal: a stopped job has things to tell.
-  const upload = new AbortController()
+
+  await begin(options, order, stop)
   await using handle = startUpload({
     controlPlane,
     job: id,
     epoch,
     outbox: openOutbox({ stateDir: context.stateDir, job: id, epoch }),
-    signal: upload.signal,
+    // The upload outlives the job's signal: a stopped job has things to tell.
+    signal: new AbortController().signal,
     onCancel: () => cancel('The job was canceled.'),
     onLost: (error) => stop.abort(error),
     redact,
   })
-  const reporter = createReporter([handle.sink], { redact })
-  const result = await performJob(context, job, {
-    reporter,
-    lease: handle.lease,
-    journal,
-    signal: stop.signal,
-    dryRun: false,
-    facts: newFacts(),
-  })
+  const result = await performJob(
+    context,
+    { id, epoch, fence, params: order.params },
+    {
+      reporter: createReporter([handle.sink], { redact }),
+      lease: handle.lease,
+      journal,
+      signal: stop.signal,
+      dryRun: false,
+      facts: newFacts(),
+    },
+  )
   await journal.record('finished', { result })
   log('info', 'A job has ended.', { job: id, outcome: result.outcome, target_state: result.target_state })
-  await tellEnd(handle.complete(result, AbortSignal.any([upload.signal, stopping])), id)
+  using patience = tellUntil(draining, stopping)
+  await tellEnd(handle.complete(result, patience.signal), id)
+}
+
+/**
+ * Tells that the order was taken, again and again until it has expired: a job that nobody knows to be at work must not
+ * begin. When that fails the job is stopped before its first step, and ends like any other: in the journal, and told.
+ */
+async function begin({ controlPlane, draining }: AgentOptions, order: Order, stop: AbortController): Promise<void> {
+  const expired = AbortSignal.timeout(Math.max(0, order.exp * 1000 - Date.now()))
+  const signal = AbortSignal.any([draining, expired, stop.signal])
+  const { id, epoch } = order.job
+  try {
+    const accept = async () => await controlPlane.accept(id, { epoch, verdict: 'accepted' }, signal)
+    await keepCalling({ signal }, accept)
+  } catch (thrown) {
+    stop.abort(expired.aborted ? notHeard(thrown) : toSyncError(thrown))
+  }
+}
+
+function notHeard(cause: unknown): SyncError {
+  return new SyncError(
+    'control-plane-unreachable',
+    'The order expired before the control plane heard that it was taken.',
+    {
+      hint: 'Nothing was begun. Check the connection between agent and control plane, then ask for the job again.',
+      cause,
+    },
+  )
+}
+
+/** Ends some time after a stop was asked for, counted from the stop or, where it came earlier, from now. */
+function tellUntil(draining: AbortSignal, stopping: AbortSignal): Disposable & { signal: AbortSignal } {
+  const late = new AbortController()
+  const owned = new DisposableStack()
+  const limit = (signal: AbortSignal, afterMs: number): void => {
+    const start = (): void => {
+      const timer = setTimeout(() => late.abort(signal.reason), afterMs)
+      owned.defer(() => clearTimeout(timer))
+    }
+    if (signal.aborted) return start()
+    signal.addEventListener('abort', start, { once: true })
+    owned.defer(() => signal.removeEventListener('abort', start))
+  }
+  limit(draining, TELL_AFTER_DRAINING_MS)
+  limit(stopping, TELL_AFTER_STOPPING_MS)
+  return { signal: late.signal, [Symbol.dispose]: () => owned.dispose() }
 }
 
 /** A job that the control plane has given up is ended all the same; anything else goes on being told at the next boot. */
@@ -102,7 +165,9 @@ async function refuse(options: AgentOptions, token: string, error: SyncError): P
   const peeked = peekSchema.safeParse(peek(token))
   if (!peeked.success) return
   const { id, epoch } = peeked.data.job
-  await options.controlPlane.accept(id, { epoch, verdict: 'refused', code, message, hint }, options.stopping)
+  const signal = AbortSignal.any([options.draining, AbortSignal.timeout(REFUSE_FOR_MS)])
+  const refused = { epoch, verdict: 'refused', code, message, hint } as const
+  await keepCalling({ signal }, async () => await options.controlPlane.accept(id, refused, signal))
 }
 
 function peek(token: string): unknown {

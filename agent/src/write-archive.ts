@@ -16,7 +16,10 @@ export async function writeArchive(
   const id = newArchiveId(new Date(), asked.source.database.name)
   const notes: Promise<void>[] = []
   const onUpload = (upload: { key: string; uploadId: string }): void => {
-    notes.push(run.journal.record('upload-opened', upload))
+    const noted = run.journal.record('upload-opened', upload)
+    // A disk that is full is told of below, or by the next step that is written down.
+    noted.catch(() => undefined)
+    notes.push(noted)
   }
   await run.journal.record('archive-begun', { archive: id, kind })
   const archive = createArchive(context, { id, kind, job: job.id, onUpload })
@@ -28,7 +31,10 @@ export async function writeArchive(
   })
   await Promise.all(notes)
   await run.journal.record(kind === 'export' ? 'archive-written' : 'backup-written', { archive: id })
-  if (kind === 'export') run.facts.archive = summary
-  else run.facts.safetyBackup = summary
+  if (kind === 'safety-backup') run.facts.safetyBackup = summary
+  else {
+    const { rows, bytes } = summary
+    Object.assign(run.facts, { archive: summary, tables: summary.tables.length, rows, bytes })
+  }
   return summary
 }

@@ -3,6 +3,8 @@ import type { Clock } from './clock.ts'
 
 /** The server counts from when it got the request; this much less makes up for clocks that do not run alike. */
 const SAFETY_MS = 10_000
+/** Of a short lease at most this share, or nothing of it would be left. */
+const SAFETY_SHARE = 0.25
 
 export interface Lease {
   /** Milliseconds until this agent must not change a target any more; 0 when it must not now. */
@@ -73,7 +75,8 @@ export function createLease(clock: Clock, renewNow: () => void): LeaseKeeper {
     lease: { remainingMs, waitUntilValid },
     stamp,
     renewed: (sent, leaseMs) => {
-      until = { monotonicMs: sent.monotonicMs + leaseMs - SAFETY_MS, wallMs: sent.wallMs + leaseMs - SAFETY_MS }
+      const usableMs = leaseMs - Math.min(SAFETY_MS, leaseMs * SAFETY_SHARE)
+      until = { monotonicMs: sent.monotonicMs + usableMs, wallMs: sent.wallMs + usableMs }
       announce()
     },
     lost: (error) => {

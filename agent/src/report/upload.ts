@@ -20,8 +20,10 @@ import type { ReportSink } from './reporter.ts'
  * change a target asks the lease first. It never ends a job by itself: it tells `onCancel` and `onLost`.
  */
 
-/** A lease is 90 s: four renewals may fail before it is in danger. */
+/** A lease is 90 s: four renewals may fail before it is in danger. A shorter lease is renewed as often during its time. */
 const RENEW_EVERY_MS = 20_000
+const RENEWALS_PER_LEASE = 4
+const RENEW_AT_MOST_EVERY_MS = 1_000
 const RENEW_JITTER = 0.1
 /** Until the first reply says otherwise. */
 const FIRST_BATCH_EVERY_MS = 2_000
@@ -75,7 +77,8 @@ export function startUpload(options: UploadOptions): UploadHandle {
   let movedAtMs = clock.monotonicMs()
   let sentAtMs = Number.NEGATIVE_INFINITY
   let batchEveryMs = FIRST_BATCH_EVERY_MS
-  let renewEveryMs = 0
+  let renewJitter = 1
+  let leaseMs = Number.POSITIVE_INFINITY
   /** After a failure nothing is sent before this time. */
   let notBeforeMs = Number.NEGATIVE_INFINITY
   let failures = 0
@@ -119,7 +122,8 @@ export function startUpload(options: UploadOptions): UploadHandle {
     const nowMs = clock.monotonicMs()
     const hasEvents = outbox.lastAseq > outbox.ackedAseq
     if (isUrgent || (flushing > 0 && hasEvents)) return notBeforeMs - nowMs
-    const everyMs = hasEvents || hasNewProgress ? batchEveryMs : renewEveryMs
+    const renewEveryMs = Math.min(RENEW_EVERY_MS, Math.max(RENEW_AT_MOST_EVERY_MS, leaseMs / RENEWALS_PER_LEASE))
+    const everyMs = hasEvents || hasNewProgress ? batchEveryMs : renewEveryMs * renewJitter
     return Math.max(notBeforeMs, sentAtMs + everyMs) - nowMs
   }
 
@@ -129,7 +133,7 @@ export function startUpload(options: UploadOptions): UploadHandle {
     hasNewProgress = false
     const sent = keeper.stamp()
     sentAtMs = sent.monotonicMs
-    renewEveryMs = RENEW_EVERY_MS * (1 + RENEW_JITTER * (2 * random() - 1))
+    renewJitter = 1 + RENEW_JITTER * (2 * random() - 1)
     const ackedBefore = outbox.ackedAseq
     try {
       await outbox.sync()
@@ -141,7 +145,8 @@ export function startUpload(options: UploadOptions): UploadHandle {
       refusals = 0
       refusedBy = undefined
       batchEveryMs = reply.next_batch_ms
-      keeper.renewed(sent, reply.lease_ms)
+      leaseMs = reply.lease_ms
+      keeper.renewed(sent, leaseMs)
       outbox.ack(reply.ack_aseq)
       // A control plane that takes none of what it was given is not asked again at once.
       notBeforeMs =

@@ -53,8 +53,7 @@ export async function restore(target: Target, load: Load, run: RestoreRun): Prom
     await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
     await run.journal.record('committing', { target: database.name })
     run.signal.throwIfAborted()
-    await commit(session, run.lease.remainingMs(), load.job, database, run.signal)
-    await run.journal.record('committed', { target: database.name })
+    await commit(session, run.lease, load.job, database, run.signal)
     return {
       job: load.job,
       epoch: load.epoch,
