@@ -1,4 +1,5 @@
 import type { ArchivedTable, ArchiveSummary } from '@multiboard-sync/shared/manifest'
+import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 
@@ -17,11 +18,15 @@ export function checkRowDrop(
     const name = formatTableName(table)
     const rows = before.get(name) ?? 0
     const isTooFew = table.rows < rows * (1 - maxPct / 100)
-    return isTooFew ? [`${name}: ${rows} rows now, ${table.rows} in the archive`] : []
+    return isTooFew ? [`${name}: ${formatNumberOf(rows, 'row')} now, ${table.rows} in the archive`] : []
   })
   if (dropped.length === 0) return
-  throw new SyncError('row-drop', `${dropped.length} tables would lose more than ${maxPct} % of their rows.`, {
-    hint: 'If that is meant, raise max_row_drop_pct of the route in agent.yaml.',
-    details: dropped,
-  })
+  throw new SyncError(
+    'row-drop',
+    `${formatNumberOf(dropped.length, 'table')} would lose more than ${maxPct} % of the rows.`,
+    {
+      hint: 'If that is meant, raise max_row_drop_pct of the route in agent.yaml.',
+      details: dropped,
+    },
+  )
 }

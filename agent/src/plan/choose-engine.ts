@@ -8,9 +8,10 @@ export interface EngineDecision {
 }
 
 /**
- * Which engine carries the rows. `create` when the target has none of the tables, `truncate` when it has them all.
+ * Which engine carries the rows. `create` when the target has none of the tables, else `truncate`; that some are missing
+ * is then for compareSchema to say, together with whatever else differs.
  * `conflicts` are other objects of the origin that the target already has: `create` would collide with them.
- * Throws `target-not-empty`, `target-empty`, `schema-mismatch`.
+ * Throws `target-not-empty`, `target-empty`.
  */
 export function chooseEngine(
   asked: EngineChoice,
@@ -32,12 +33,9 @@ export function chooseEngine(
       hint: 'Leave the engine to the plan: it will create them.',
     })
   }
-  if (missing.length === 0) return { engine: 'truncate', reason: 'the target has all of these tables' }
   if (!noneThere) {
-    throw new SyncError('schema-mismatch', `The target lacks ${missing.length} of ${wanted.length} tables.`, {
-      hint: 'Run your migrations on the target first, or name the tables that both sides have.',
-      details: missing.map((name) => `table ${name} is missing in the target`),
-    })
+    const some = missing.length === 0 ? 'all' : `${wanted.length - missing.length}`
+    return { engine: 'truncate', reason: `the target has ${some} of these tables` }
   }
   if (conflicts.length > 0) {
     throw new SyncError('target-not-empty', 'The target has none of the tables but other objects of the same names.', {

@@ -66,22 +66,60 @@ function compareEntries(
   differences: SchemaDifferences,
 ): void {
   const live = new Map(present.map((entry) => [keyOf(entry), entry]))
-  const used = new Set(origin.tables.flatMap((table) => table.columns.map((column) => column.type)))
+  const used = usedTypes(origin)
   for (const entry of origin.entries) {
     if (NOT_COMPARED.has(entry.type)) continue
     const twin = live.get(keyOf(entry))
     if (twin && normal(twin.sql) === normal(entry.sql)) continue
     const what = `${entry.type.toLowerCase()} ${entry.schema === '' ? '' : `${entry.schema}.`}${entry.name}`
-    const text = twin ? `${what} differs` : `${what} exists in the source only`
-    if (VALUE_TYPES.has(entry.type) && isUsed(entry, used)) differences.blocking.push(text)
+    const text = twin ? `${what} differs${labelsText(entry, twin)}` : `${what} exists in the source only`
+    if (used.has(keyOf(entry))) differences.blocking.push(text)
     else differences.notices.push(text)
   }
 }
 
-function isUsed(entry: DumpEntry, types: Set<string>): boolean {
-  const plain = (text: string): string => text.replaceAll('"', '')
-  const name = `${entry.schema}.${entry.name}`
-  return [...types].some((type) => plain(type) === name || plain(type) === `${name}[]`)
+/** The types that the columns are of, and those that these are made of: domains over enums, arrays, composites. */
+function usedTypes({ tables, entries }: { tables: ComparedTable[]; entries: DumpEntry[] }): Set<string> {
+  const types = entries.filter((entry) => VALUE_TYPES.has(entry.type))
+  const used = new Set<string>()
+  const use = (text: string): void => {
+    for (const entry of types) {
+      if (used.has(keyOf(entry)) || !mentions(text, entry)) continue
+      used.add(keyOf(entry))
+      use(entry.sql)
+    }
+  }
+  for (const table of tables) for (const column of table.columns) use(column.type)
+  return used
+}
+
+/** Whether text (a column's type, a definition) names the type: `public."Status"`, `public."Status"[]`. */
+function mentions(text: string, { schema, name }: DumpEntry): boolean {
+  const plain = text.replaceAll('"', '')
+  const wanted = `${schema}.${name}`
+  for (let at = plain.indexOf(wanted); at >= 0; at = plain.indexOf(wanted, at + 1)) {
+    const isWord = (one: string | undefined): boolean => one !== undefined && /[\w$]/.test(one)
+    if (!isWord(plain[at - 1]) && !isWord(plain[at + wanted.length])) return true
+  }
+  return false
+}
+
+/** For two enums, which labels only one side has. */
+function labelsText(source: DumpEntry, target: DumpEntry): string {
+  const [ours, theirs] = [labelsOf(source.sql), labelsOf(target.sql)]
+  if (!ours || !theirs) return ''
+  const missing = ours.filter((label) => !theirs.includes(label))
+  const extra = theirs.filter((label) => !ours.includes(label))
+  const parts = [
+    ...(missing.length > 0 ? [`the target lacks ${missing.join(', ')}`] : []),
+    ...(extra.length > 0 ? [`only the target has ${extra.join(', ')}`] : []),
+  ]
+  return parts.length === 0 ? ': the labels have another order' : `: ${parts.join('; ')}`
+}
+
+function labelsOf(sql: string): string[] | undefined {
+  const [, list] = /^CREATE TYPE .+ AS ENUM \(\s([^]*)\n\);/m.exec(sql) ?? []
+  return list?.match(/'(?:[^']|'')*'/g) ?? undefined
 }
 
 function keyOf(entry: DumpEntry): string {

@@ -1,5 +1,6 @@
 import type { Route } from '@multiboard-sync/shared/policy'
 import type { EngineChoice } from '@multiboard-sync/shared/job'
+import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import type { JobRun } from '../context.ts'
@@ -9,6 +10,7 @@ import { readTables, type TableInfo } from '../postgres/catalog.ts'
 import { splitEntries, type DumpEntry } from '../postgres/dump-entries.ts'
 import { readForeignKeys } from '../postgres/foreign-keys.ts'
 import { isSameDatabase } from '../postgres/identity.ts'
+import { checkSource } from './check-source.ts'
 import { checkCreate, checkOwnership, checkVersions } from './check-target.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { compareSchema } from './compare-schema.ts'
@@ -60,7 +62,9 @@ export async function makePlan(request: PlanRequest, run: JobRun): Promise<Plan>
 
 async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> {
   const { origin, target, route } = request
-  if (isSameDatabase(origin.identity, target.identity) && request.kind === 'sync') {
+  // An archive may go back to where it is from, by the name that it is from.
+  const isPutBack = request.kind === 'restore' && origin.database === target.database.name
+  if (isSameDatabase(origin.identity, target.identity) && !isPutBack) {
     throw new SyncError('same-database', `"${origin.database}" and "${target.database.name}" are the same database.`, {
       hint: 'Two names lead to one database: check both URLs.',
     })
@@ -107,12 +111,12 @@ async function planTruncate(
 ): Promise<Plan> {
   const differences = compareSchema(
     { tables: origin.tables, entries: originEntries },
-    { tables: present, entries: targetEntries },
+    { tables: leaves(present), entries: targetEntries },
   )
   if (differences.blocking.length > 0) {
     throw new SyncError(
       'schema-mismatch',
-      `The rows do not fit the target: ${differences.blocking.length} differences.`,
+      `The rows do not fit the target: ${formatNumberOf(differences.blocking.length, 'difference')}.`,
       {
         hint: 'Run your migrations on the older side, then start the job again.',
         details: differences.blocking,
@@ -120,7 +124,10 @@ async function planTruncate(
     )
   }
   const wanted = new Set(origin.tables.map(formatTableName))
-  const inSet = new Set(present.filter((table) => wanted.has(formatTableName(table))).map((table) => table.oid))
+  const replaced = present.filter((table) => wanted.has(formatTableName(table)))
+  // The safety backup reads them as any source is read.
+  await checkSource(target.session, { chosen: replaced, foreign: [], isWhole: false })
+  const inSet = new Set(replaced.map((table) => table.oid))
   await checkOwnership(target.session, [...inSet])
   const keys = await readForeignKeys(target.session)
   const outside = keys.filter((key) => key.parentOid === 0 && inSet.has(key.tableOid) !== inSet.has(key.referencedOid))
@@ -159,9 +166,18 @@ function leaves(tables: TableInfo[]): TableInfo[] {
 
 /** Kinds that may already be there without harm: CREATE EXTENSION says IF NOT EXISTS, and comments overwrite. */
 const HARMLESS = new Set(['EXTENSION', 'COMMENT', 'SCHEMA'])
+/** These share one space of names in a schema (pg_class), so that a view is in a table's way. */
+const RELATIONS = new Set(['TABLE', 'VIEW', 'MATERIALIZED VIEW', 'FOREIGN TABLE', 'SEQUENCE', 'INDEX'])
 
+/** What of the origin would collide with something of the target. */
 function conflictsOf(wanted: DumpEntry[], present: DumpEntry[]): string[] {
-  const key = (entry: DumpEntry): string => `${entry.type.toLowerCase()} ${entry.schema}.${entry.name}`
-  const live = new Set(present.map(key))
-  return wanted.filter((entry) => !HARMLESS.has(entry.type) && live.has(key(entry))).map(key)
+  const key = ({ type, schema, name }: DumpEntry): string =>
+    `${RELATIONS.has(type) ? 'relation' : type}\n${schema}\n${name}`
+  const label = ({ type, schema, name }: DumpEntry): string =>
+    `${type.toLowerCase()} ${schema === '' ? '' : `${schema}.`}${name}`
+  const live = new Map(present.map((entry) => [key(entry), entry]))
+  return wanted.flatMap((entry) => {
+    const twin = HARMLESS.has(entry.type) ? undefined : live.get(key(entry))
+    return twin ? [label(twin)] : []
+  })
 }

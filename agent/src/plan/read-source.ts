@@ -3,7 +3,7 @@ import { dumpSource, type SchemaText } from '../postgres/dump-source.ts'
 import type { Source } from '../postgres/open-source.ts'
 import type { TableInfo } from '../postgres/catalog.ts'
 import { checkSource } from './check-source.ts'
-import { selectTables } from './select-tables.ts'
+import { isMeant, selectTables } from './select-tables.ts'
 
 /** What a job copies out of a source, settled under its snapshot. */
 export interface AskedSource {
@@ -24,7 +24,8 @@ export async function readSource(
   const own = source.tables.filter((table) => (table.kind === 'r' || table.kind === 'p') && table.extension === null)
   const { chosen, left } = selectTables(own, patterns, route)
   const isWhole = left.length === 0
-  await checkSource(source.holder, chosen, isWhole)
+  const foreign = source.tables.filter((table) => table.kind === 'f' && isMeant(table, patterns, route))
+  await checkSource(source.holder, { chosen, foreign, isWhole: isWhole && patterns === undefined })
   const schema = await dumpSource(source, left, signal)
   return {
     source,

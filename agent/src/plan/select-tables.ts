@@ -60,6 +60,12 @@ export function selectTables<Table extends Selectable>(
   return { chosen, left: tables.filter((table) => !kept.has(table)) }
 }
 
+/** Whether a single relation is asked for, and let through by the route. */
+export function isMeant(table: TableName, patterns: string[] | undefined, route: Route | undefined): boolean {
+  const isAsked = (patterns ?? ['*.*']).map(parseTablePattern).some((pattern) => pattern.matches(table))
+  return isAsked && (!route || routeAllows(route, [table]))
+}
+
 /** The tables of an archive that a restore wants. Throws as selectTables does. */
 export function selectArchived(
   manifest: Manifest,
