@@ -23,9 +23,9 @@ export interface Checksum {
  * `value`, both as text.
  */
 function checksumSql(table: { schema: string; name: string }, columns: Column[], where?: string): string {
-  const names = storedColumns(columns).map((column) => quoteIdent(column.name))
+  const stored = storedColumns(columns)
   const condition = where === undefined ? '' : ` where ${where}`
-  return `select count(*)::text as rows, coalesce(sum(${chain(names)}), 0)::text as value from only ${quoteTable(table)}${condition}`
+  return `select count(*)::text as rows, coalesce(sum(${chain(stored)}), 0)::text as value from only ${quoteTable(table)}${condition}`
 }
 
 export async function readChecksum(
@@ -38,11 +38,18 @@ export async function readChecksum(
   return { rows: Number(row.rows), value: row.value }
 }
 
-function chain(names: string[]): string {
-  return names.reduce(
-    (seed, name) => `hashtextextended(coalesce(${name}::text, '') collate "C", ${seed})`,
+function chain(columns: Column[]): string {
+  const names = columns.map((column) => quoteIdent(column.name))
+  return columns.reduce(
+    (seed, column) => `hashtextextended(coalesce(${textOf(column)}, '') collate "C", ${seed})`,
     `hashtextextended(${nullBitmap(names)} collate "C", 0)`,
   )
+}
+
+/** A cast of xml to text keeps the XML declaration, which COPY does not write (PostgreSQL docs, "XML Type"). */
+function textOf(column: Column): string {
+  const name = quoteIdent(column.name)
+  return column.type === 'xml' ? `xml_out(${name})::text` : `${name}::text`
 }
 
 /** A function takes 100 arguments; a table may have 1,600 columns. */
