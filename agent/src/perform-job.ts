@@ -1,9 +1,12 @@
 import type { JobResult } from '@multiboard-sync/shared/protocol'
 import type { Outcome } from '@multiboard-sync/shared/job'
-import { isRefusal, toSyncError, type SyncError } from '@multiboard-sync/shared/sync-error'
+import { isRefusal, toSyncError, type SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext, Job, JobFacts, JobRun } from './context.ts'
 import { logFailure } from './log.ts'
 import { runJob } from './run-job.ts'
+
+/** What the agent's own log is needed for: the error's text says too little. */
+const NEEDS_CAUSE: ReadonlySet<SyncErrorCode> = new Set(['internal', 'query-failed', 'storage-failed', 'load-failed'])
 
 /** Runs a job to its end and says what became of it. Never throws: this is the one place that logs a failed job. */
 export async function performJob(context: AgentContext, job: Job, run: JobRun): Promise<JobResult> {
@@ -16,7 +19,7 @@ export async function performJob(context: AgentContext, job: Job, run: JobRun): 
     // What the target says about a commit weighs more than that somebody wanted to cancel it.
     if (thrown !== null && toSyncError(thrown).code === 'outcome-unknown') error = toSyncError(thrown)
     if (error.code === 'outcome-unknown') run.facts.targetState = 'unknown'
-    logFailure(job.id, error)
+    if (run.isAttended !== true || NEEDS_CAUSE.has(error.code)) logFailure(job.id, error)
   }
   const result = toResult(run.facts, error, (performance.now() - startedMs) / 1000)
   run.reporter.event(
@@ -28,7 +31,6 @@ export async function performJob(context: AgentContext, job: Job, run: JobRun): 
 }
 
 function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number): JobResult {
-  const counted = facts.archive
   return {
     outcome: error ? outcomeOf(error, facts) : 'succeeded',
     ...(error ? { code: error.code, message: error.message, hint: error.hint, details: error.details } : {}),
@@ -37,9 +39,9 @@ function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number
     ...(facts.receipt ? { receipt: facts.receipt } : {}),
     ...(facts.archive ? { archive: facts.archive } : {}),
     ...(facts.safetyBackup ? { safety_backup: facts.safetyBackup } : {}),
-    tables: counted?.tables.length ?? 0,
-    rows: counted?.rows ?? 0,
-    bytes: counted?.bytes ?? 0,
+    tables: facts.tables,
+    rows: facts.rows,
+    bytes: facts.bytes,
     seconds: Math.round(seconds * 100) / 100,
     // resourceUsage() counts in KiB (Node.js docs, process.resourceUsage).
     peak_rss_mb: Math.round((process.resourceUsage().maxRSS * 1024) / 1e6),

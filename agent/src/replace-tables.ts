@@ -44,9 +44,13 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
       epoch: job.epoch,
       fence: job.fence,
       safetyBackup: safetyBackup?.id,
+      lockAttempts: context.policy.limits.lock_attempts,
     },
     run,
   )
   run.facts.targetState = 'changed'
+  run.facts.tables = tables.length
+  run.facts.rows = tables.reduce((sum, table) => sum + table.rows, 0)
+  run.facts.bytes = tables.reduce((sum, table) => sum + table.bytes, 0)
   await run.journal.record('committed', { target: target.database.name })
 }

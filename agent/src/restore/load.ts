@@ -18,4 +18,6 @@ export interface Load {
   /** The order's number for this target; absent for a local run. */
   fence: number | undefined
   safetyBackup: string | undefined
+  /** Tries to get the locks on the target's tables, before giving up with `lock-timeout`. */
+  lockAttempts: number
 }

@@ -24,8 +24,6 @@ import { truncate } from './truncate.ts'
  * by the target's clock.
  */
 
-/** Locks are asked for in short tries, so that readers queue behind us for seconds at most. */
-const LOCK_TRIES = 8
 /** The commit itself takes milliseconds; a lease with less than this left is renewed first. */
 const MIN_LEASE_MS = 5_000
 /** How long the finished load waits, holding its locks, for a control plane that is out of reach. */
@@ -68,10 +66,13 @@ export async function restore(target: Target, load: Load, run: RestoreRun): Prom
   }
 }
 
-/** Opens the transaction with every lock it needs, in one LOCK TABLE statement: lock_timeout is per lock. */
+/**
+ * Opens the transaction with every lock it needs, in one LOCK TABLE statement: lock_timeout is per lock. Locks are asked
+ * for in short tries, so that readers queue behind us for seconds at most.
+ */
 async function begin(target: Target, load: Load, run: RestoreRun): Promise<number> {
   const { session } = target
-  const options = { signal: run.signal, attempts: LOCK_TRIES, firstDelayMs: 500, maxDelayMs: 10_000 }
+  const options = { signal: run.signal, attempts: load.lockAttempts, firstDelayMs: 500, maxDelayMs: 10_000 }
   return await retry(options, async (attempt) => {
     try {
       await session.run('begin')
