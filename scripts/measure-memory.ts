@@ -17,7 +17,8 @@ import { makeKeys } from './make-keys.ts'
  *
  *     pnpm measure-memory [--gigabytes 2]
  *
- * The figure is the process's own resourceUsage().maxRSS, the same that /usr/bin/time -v prints.
+ * The agent runs with the settings of `pnpm agent`: few allocation arenas, and a young generation of V8 that stays small,
+ * because streams make much short-lived garbage and would let both grow. The figure is the process's own resourceUsage().maxRSS, the same that /usr/bin/time -v prints.
  */
 
 /** One row of the table as COPY text: random-looking text that gzip halves, as real text would. */
@@ -80,7 +81,10 @@ async function fill(maintenance: string, production: string, rows: number): Prom
 }
 
 async function run(what: string, args: string[], env: Record<string, string>): Promise<void> {
-  const child = spawn(process.execPath, [MAIN, ...args, '--json'], { env, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(process.execPath, ['--max-semi-space-size=4', MAIN, ...args, '--json'], {
+    env: { ...env, MALLOC_ARENA_MAX: '2' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   const [output] = await Promise.all([text(child.stdout), once(child, 'close')])
   const result = JSON.parse(output.trim().split('\n').at(-1) ?? '{}') as Record<string, unknown>
   if (result['outcome'] !== 'succeeded') throw new Error(`${what}: ${output}`)

@@ -13,8 +13,8 @@ import { retry } from '@multiboard-sync/shared/retry'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { fromStorageError } from './storage-error.ts'
 
-/** Large enough that a request's overhead does not show, small enough that four tables at once stay under 256 MB. */
-const MIN_PART_BYTES = 8 * 1024 * 1024
+/** The smallest part S3 takes: it is memory, times parts in flight, times tables at once. */
+const MIN_PART_BYTES = 5 * 1024 * 1024
 /** S3's limit ("Multipart upload limits"). */
 const MAX_PART_BYTES = 5 * 1024 ** 3
 /** S3 allows 10,000; the rest is for estimates that are too low. */

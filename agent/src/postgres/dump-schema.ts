@@ -82,6 +82,8 @@ function startWorker(input: DumpInput): Worker {
     env: {},
     execArgv: [],
     name: 'pg_dump',
+    // Text of definitions needs no large young generation; by default it would grow to 48 MB.
+    resourceLimits: { maxYoungGenerationSizeMb: 8 },
   })
 }
 

@@ -74,7 +74,7 @@ function splitSections(text: string, isWanted: (entry: DumpEntry) => boolean, ma
   const isSequence = (entry: DumpEntry): boolean => entry.type === 'SEQUENCE SET'
   const found = entries.findIndex((entry) => isSequence(entry) || POST_DATA_TYPES.has(entry.type))
   const begin = found === -1 ? entries.length : found
-  const join = (some: DumpEntry[]): string => [preamble, ...some.filter(isWanted).map((entry) => entry.raw)].join('')
+  const join = (some: DumpEntry[]): string => [preamble, ...withSettings(some.filter(isWanted))].join('')
   const after = entries.slice(begin)
   const postData = join(after.filter((entry) => !isSequence(entry)))
   return {
@@ -82,6 +82,16 @@ function splitSections(text: string, isWanted: (entry: DumpEntry) => boolean, ma
     sequences: join(after.filter(isSequence)),
     postData: `${postData}${matviews.map(refreshEntry).join('')}`,
   }
+}
+
+/** An entry's SET lines stand in the tail of an earlier one, which may be gone or in another section: said again. */
+function withSettings(entries: DumpEntry[]): string[] {
+  let settings = ''
+  return entries.flatMap((entry) => {
+    if (entry.settings === settings) return [entry.raw]
+    settings = entry.settings
+    return [`${settings}\n\n`, entry.raw]
+  })
 }
 
 function refreshEntry(view: TableName): string {
