@@ -3,7 +3,7 @@ import { setMaxListeners } from 'node:events'
 import { SyncError } from '../shared/src/sync-error.ts'
 import { describeProof } from './demo/describe-end.ts'
 import { parseOptions, usage, type DemoOptions } from './demo/options.ts'
-import { endOfFailure, exitCodes, outcomeJson } from './demo/outcome.ts'
+import { endOfFailure, exitCodes, outcomeJson, type DemoEnd } from './demo/outcome.ts'
 import { runDemo } from './demo/run-demo.ts'
 import { openScreen } from './demo/show-progress.ts'
 import { watchStop } from './demo/watch-stop.ts'
@@ -19,28 +19,30 @@ async function demo(options: DemoOptions): Promise<number> {
   const screen = openScreen(options.json ? process.stderr : process.stdout)
   const { stop, signal } = watchStop()
   setMaxListeners(0, signal)
-  let exitCode: number = exitCodes.failed
-  let isEnded = false
+  let job: DemoEnd['job']
+  let end: DemoEnd | undefined
   try {
-    await runDemo(options, screen, signal, async (end, { proof, whereabouts }) => {
-      isEnded = true
-      exitCode = exitCodes[end.result.outcome]
-      screen.line(proof)
-      const staysUp = exitCode === 0 && !options.once
-      if (staysUp) screen.line(`${whereabouts}\n\nUp until Ctrl-C.`)
-      if (options.json) process.stdout.write(`${outcomeJson(end)}\n`)
-      if (staysUp) await stop
-      if (!signal.aborted) return
-      screen.line('Taking everything down.')
+    await runDemo(options, screen, signal, {
+      asked: (asked) => void (job = asked),
+      ended: async (ended, { proof, whereabouts }) => {
+        end = ended
+        screen.line(proof)
+        const staysUp = ended.result.outcome === 'succeeded' && !options.once
+        if (staysUp) screen.line(`${whereabouts}\n\nUp until Ctrl-C.`)
+        if (options.json) process.stdout.write(`${outcomeJson(ended)}\n`)
+        if (!staysUp) return
+        await stop
+        screen.line('Taking everything down.')
+      },
     })
+    return exitCodes[end?.result.outcome ?? 'failed']
   } catch (thrown) {
-    const end = endOfFailure(signal.aborted && !isEnded ? signal.reason : thrown)
-    exitCode = exitCodes[end.result.outcome]
-    screen.line(describeProof(end, [], 0))
-    if (end.result.code === 'internal') console.error(thrown)
-    if (options.json && !isEnded) process.stdout.write(`${outcomeJson(end)}\n`)
+    const failure = endOfFailure(signal.aborted && end === undefined ? signal.reason : thrown, job)
+    screen.line(describeProof(failure, [], 0))
+    if (failure.result.code === 'internal') console.error(thrown)
+    if (options.json && end === undefined) process.stdout.write(`${outcomeJson(failure)}\n`)
+    return exitCodes[failure.result.outcome]
   }
-  return exitCode
 }
 
 async function main(argv: string[]): Promise<number> {
@@ -51,7 +53,8 @@ async function main(argv: string[]): Promise<number> {
     const { message } = error as Error
     process.stderr.write(`${message}\nSee --help.\n`)
     if (argv.includes('--json')) {
-      process.stdout.write(`${outcomeJson(endOfFailure(new SyncError('usage', message, { hint: 'See --help.' })))}\n`)
+      const failure = endOfFailure(new SyncError('usage', message, { hint: 'See --help.' }), undefined)
+      process.stdout.write(`${outcomeJson(failure)}\n`)
     }
     return 2
   }

@@ -7,13 +7,13 @@ import type { Surroundings } from './start-surroundings.ts'
 const mostTables = 20
 
 /** What was proven, for people; or what went wrong. */
-export function describeProof({ result }: DemoEnd, counts: readonly TableCount[], wholeSeconds: number): string {
+export function describeProof({ job, result }: DemoEnd, counts: readonly TableCount[], wholeSeconds: number): string {
   if (result.outcome !== 'succeeded') {
     return [
-      `${result.outcome}: ${result.code ?? ''}: ${result.message ?? ''}`,
+      `${result.outcome}: ${result.message ?? ''} (${result.code ?? ''})`,
       ...(result.details ?? []).map((detail) => `  - ${detail}`),
       ...(result.hint ? [`hint: ${result.hint}`] : []),
-      `target: ${result.target_state}`,
+      ...(job === undefined ? [] : [`target state: ${result.target_state}`]),
     ].join('\n')
   }
   const proven = counts.filter((one) => one.found !== undefined)
@@ -45,6 +45,7 @@ export function describeWhereabouts(
   const agent = 'npx --yes pnpm@12.21.0 agent'
   const backup = result.safety_backup?.id
   return [
+    '',
     `Archive        ${result.archive?.id ?? 'none'}`,
     `Safety backup  ${backup ?? 'none: staging was empty'}`,
     `Bucket         ${bucket} at ${endpoint}`,

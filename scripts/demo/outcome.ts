@@ -25,11 +25,13 @@ export function endOfJob(view: JobView): DemoEnd {
   return { job: { id, params }, result: result ?? known }
 }
 
-/** The end of a demo that broke before its job had ended. */
-export function endOfFailure(thrown: unknown): DemoEnd {
+/** The end of a demo that broke before its job had ended, or before there was one. */
+export function endOfFailure(thrown: unknown, job: DemoEnd['job']): DemoEnd {
   const { code, message, hint, details } = toSyncError(thrown)
   const outcome = code === 'canceled' ? 'canceled' : 'failed'
-  return { job: undefined, result: { ...nothing, outcome, code, message, hint, details } }
+  // Nobody has told us how far a job came that was begun.
+  const target_state = job === undefined ? 'untouched' : 'unknown'
+  return { job, result: { ...nothing, target_state, outcome, code, message, hint, details } }
 }
 
 const nothing = { target_state: 'untouched', tables: 0, rows: 0, bytes: 0, seconds: 0, peak_rss_mb: 0 } as const

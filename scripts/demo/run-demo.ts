@@ -16,15 +16,22 @@ import { startSurroundings } from './start-surroundings.ts'
 const agentTimeoutMs = 60_000
 const askEveryMs = 100
 
+export interface DemoListener {
+  /** The job was asked for. */
+  asked(job: NonNullable<DemoEnd['job']>): void
+  /** The job has ended; everything stays up until this resolves. */
+  ended(end: DemoEnd, texts: { proof: string; whereabouts: string }): Promise<void>
+}
+
 /**
- * The whole demo: servers, two databases, one sync asked for over HTTP, watched as it runs. Calls `ended` when the job has
- * ended, and waits for what it answers before everything is taken down. Throws when it cannot come that far.
+ * The whole demo: servers, two databases, one sync asked for over HTTP and watched as it runs. Takes everything down in the
+ * end. Throws when the job did not come to its end.
  */
 export async function runDemo(
   options: DemoOptions,
   screen: Screen,
   signal: AbortSignal,
-  ended: (end: DemoEnd, texts: { proof: string; whereabouts: string }) => Promise<void>,
+  listener: DemoListener,
 ): Promise<void> {
   const startedMs = performance.now()
   const say = (text: string) => screen.live(text)
@@ -42,14 +49,15 @@ export async function runDemo(
   const died = agent.died
   await Promise.race([agentPolls(api, signal), died])
   const asked = { kind: 'sync', source: 'production', target: 'staging' }
-  const { id } = jobViewSchema.parse(await callApi(api, 'POST', '/v1/jobs', signal, asked))
+  const { id, params } = jobViewSchema.parse(await callApi(api, 'POST', '/v1/jobs', signal, asked))
+  listener.asked({ id, params })
   screen.line(`POST /v1/jobs ${JSON.stringify(asked)} → ${id}`)
   const job = await Promise.race([followJob(api, id, screen, signal), died])
   screen.endPhase()
   const end = endOfJob(job)
   const wholeSeconds = (performance.now() - startedMs) / 1000
   const proof = describeProof(end, screen.tables(), wholeSeconds)
-  await Promise.race([ended(end, { proof, whereabouts: describeWhereabouts(end, surroundings) }), died])
+  await Promise.race([listener.ended(end, { proof, whereabouts: describeWhereabouts(end, surroundings) }), died])
 }
 
 function describeLoaded(options: DemoOptions): string {
