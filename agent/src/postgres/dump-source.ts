@@ -18,8 +18,15 @@ export interface SchemaText {
 // -O -x: owners and grants name roles that another server may lack. Publications and subscriptions are never copied.
 // -B: large objects are refused by the plan, so there are none to dump.
 const COMMON = [
-  ...['-s', '--sequence-data', '-B', '-O', '-x', '--no-publications', '--no-subscriptions'],
-  ...['-N', 'multiboard_sync'],
+  '-s',
+  '--sequence-data',
+  '-B',
+  '-O',
+  '-x',
+  '--no-publications',
+  '--no-subscriptions',
+  '-N',
+  'multiboard_sync',
 ]
 
 /** SHA-256 (hex) over the three texts, one after the other: `schema_sha256` of the manifest. */
