@@ -8,6 +8,7 @@ import type { Reporter } from '../report/reporter.ts'
 import type { Lease } from '../report/lease.ts'
 import { commit } from './commit.ts'
 import { create } from './create.ts'
+import { findTables } from './find-tables.ts'
 import type { Load } from './load.ts'
 import { proveTables } from './prove.ts'
 import { takeFence, writeReceipt } from './receipt.ts'
@@ -75,10 +76,11 @@ async function begin(target: Target, load: Load, run: RestoreRun): Promise<numbe
   const options = { signal: run.signal, attempts: load.lockAttempts, firstDelayMs: 500, maxDelayMs: 10_000 }
   return await retry(options, async (attempt) => {
     try {
+      const toLock = load.engine === 'truncate' ? (await findTables(session, load.tables)).toLock : []
       await session.run('begin')
-      if (load.engine === 'truncate') {
+      if (toLock.length > 0) {
         await session.run(`set local statement_timeout = '5s'`)
-        await session.run(`lock table ${load.tables.map((table) => `only ${quoteTable(table)}`).join(', ')}`)
+        await session.run(`lock table ${toLock.join(', ')}`)
         await session.run(`set local statement_timeout = 0`)
       }
       return await takeFence(session, { job: load.job, fence: load.fence, target: target.database.name })

@@ -1,13 +1,13 @@
 import type { Session } from '../postgres/session.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import { formatTableName } from '@multiboard-sync/shared/table-pattern'
-import { readTables, type TableInfo } from '../postgres/catalog.ts'
+import type { TableInfo } from '../postgres/catalog.ts'
 import { readFingerprint } from '../postgres/fingerprint.ts'
-import { readForeignKeys, type ForeignKey } from '../postgres/foreign-keys.ts'
+import type { ForeignKey } from '../postgres/foreign-keys.ts'
 import { readDependentMatviews } from '../postgres/matviews.ts'
 import { quoteIdent, quoteLiteral, quoteTable } from '../postgres/quote.ts'
 import { readTriggers } from '../postgres/triggers.ts'
+import { findTables } from './find-tables.ts'
 import { loadTables } from './load-tables.ts'
 import type { Load } from './load.ts'
 import { dropIndexes } from './rebuild-indexes.ts'
@@ -20,10 +20,7 @@ import { setSequences } from './set-sequences.ts'
  */
 export async function truncate(session: Session, load: Load, reporter: Reporter, signal: AbortSignal): Promise<void> {
   const before = await readFingerprint(session)
-  const { chosen, lineage } = await findTables(session, load)
-  const keys = (await readForeignKeys(session)).filter(
-    (key) => key.parentOid === 0 && (lineage.has(key.tableOid) || lineage.has(key.referencedOid)),
-  )
+  const { chosen, lineage, keys } = await findTables(session, load.tables)
   for (const key of keys)
     await session.run(`alter table ${quoteTable(key.table)} drop constraint ${quoteIdent(key.name)}`)
   const enableTriggers = await disableTriggers(session, chosen)
@@ -31,6 +28,8 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
   await session.run(`truncate ${[...chosen.values()].map((table) => `only ${quoteTable(table)}`).join(', ')}`)
 
   await loadTables(session, load.archive, load.tables, reporter, signal)
+  // Here, so that a deferred constraint names itself; later a table with checks to come could not be altered.
+  await session.run('set constraints all immediate')
 
   reporter.phase('building')
   await setSequences(session, load, [...lineage])
@@ -49,39 +48,6 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
       },
     )
   }
-}
-
-/** The job's tables by OID, and with their partitioned ancestors: foreign keys and sequences may belong to those. */
-async function findTables(
-  session: Session,
-  load: Load,
-): Promise<{ chosen: Map<number, TableInfo>; lineage: Set<number> }> {
-  const tables = await readTables(session)
-  const byName = new Map(tables.map((table) => [formatTableName(table), table]))
-  const byOid = new Map(tables.map((table) => [table.oid, table]))
-  const chosen = new Map<number, TableInfo>()
-  const lineage = new Set<number>()
-  for (const wanted of load.tables) {
-    const table = byName.get(formatTableName(wanted))
-    if (!table) {
-      throw new SyncError(
-        'schema-changed',
-        `Table ${formatTableName(wanted)} vanished from the target since the plan.`,
-        {
-          hint: 'Start the job again.',
-        },
-      )
-    }
-    chosen.set(table.oid, table)
-    for (
-      let one: TableInfo | undefined = table;
-      one;
-      one = one.parentOid === null ? undefined : byOid.get(one.parentOid)
-    ) {
-      lineage.add(one.oid)
-    }
-  }
-  return { chosen, lineage }
 }
 
 async function addForeignKey(session: Session, key: ForeignKey): Promise<void> {
