@@ -68,12 +68,19 @@ const writeLease = `
   where id = $1
 `
 
+/**
+ * A fence is at least the seconds since 2026, so that a control plane which was lost, or restored from an old backup, does
+ * not begin below what its targets have seen. Fits an integer until 2094, as long as no target gets a job a second.
+ */
+const raiseFenceSql = `
+  insert into multiboard.target_fences as t (exclusive_key, fence)
+  values ($1, extract(epoch from now() - timestamptz '2026-01-01 00:00:00+00')::integer)
+  on conflict (exclusive_key) do update set fence = greatest(t.fence + 1, excluded.fence)
+  returning fence
+`
+
 async function raiseFence(transaction: Queries, exclusiveKey: string): Promise<number> {
-  const [row] = await transaction.query<{ fence: number }>(
-    `insert into multiboard.target_fences as t (exclusive_key, fence) values ($1, 1)
-     on conflict (exclusive_key) do update set fence = t.fence + 1 returning fence`,
-    [exclusiveKey],
-  )
+  const [row] = await transaction.query<{ fence: number }>(raiseFenceSql, [exclusiveKey])
   if (!row) throw new Error('raising a fence returned no row')
   return row.fence
 }
