@@ -1,4 +1,5 @@
 import { createHash, generateKeyPairSync } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -23,7 +24,7 @@ export interface MadeKeys {
   trustFile: string
 }
 
-/** Writes the four files, readable by their owner only. Rejects with Node's EEXIST, having written nothing over. */
+/** Writes the four files, readable by their owner only. Rejects with EEXIST, having written nothing, if one is there. */
 export async function makeKeys(folder: string): Promise<MadeKeys> {
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const made: MadeKeys = {
@@ -31,6 +32,9 @@ export async function makeKeys(folder: string): Promise<MadeKeys> {
     agentKeyFile: join(folder, 'agent.key.json'),
     agentPublicFile: join(folder, 'agent.pub.json'),
     trustFile: join(folder, 'trust.json'),
+  }
+  for (const path of Object.values(made) as string[]) {
+    if (existsSync(path)) throw Object.assign(new Error(`${path} is already there`), { code: 'EEXIST', path })
   }
   const controlPlane = makeKey()
   const agent = makeKey()

@@ -16,17 +16,20 @@ const padding = 16
 const titleHeight = 30
 const [background, bar, text, faint] = ['#1b1f27', '#262b36', '#d5dae3', '#8a93a5']
 
+const escapeCode = '\u001b'
+/** OSC … BEL or ST. */
+const titles = new RegExp(`${escapeCode}\\][^\u0007${escapeCode}]*(?:\u0007|${escapeCode}\\\\)`, 'g')
+/** Every CSI sequence but EL, and escapes of two characters. */
+const colours = new RegExp(`${escapeCode}(?:\\[[0-9;?]*[A-JL-Za-z]|[^[])`, 'g')
+const tokens = new RegExp(`${escapeCode}\\[[0-9]*K|\r|\n|[^${escapeCode}\r\n]+`, 'g')
+
 /** The lines a terminal shows after this output: CR, backspace and EL (ECMA-48) are obeyed, colours and titles left out. */
 export function screenLines(recording: string): string[] {
-  // OSC … BEL/ST, then CSI sequences; the final K is kept.
-  const plain = recording
-    .replaceAll(/\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)/g, '')
-    .replaceAll(/\u001b\[[0-9;?]*([A-JL-Za-z])/g, '')
-    .replaceAll(/\u001b[^[]/g, '')
+  const plain = recording.replaceAll(titles, '').replaceAll(colours, '')
   const lines: string[] = []
   let line = ''
   let column = 0
-  for (const [token] of plain.matchAll(/\u001b\[[0-9]*K|\r|\n|[^\u001b\r\n]+/g)) {
+  for (const [token] of plain.matchAll(tokens)) {
     if (token === '\n') {
       lines.push(line.trimEnd())
       line = ''

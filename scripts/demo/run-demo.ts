@@ -39,14 +39,16 @@ export async function runDemo(
   signal.throwIfAborted()
   const { api, postgres } = surroundings
   screen.line(`PostgreSQL ${postgres.major}, an object store and the control plane run on 127.0.0.1`)
-  await fillDatabases(postgres, options, say, signal)
+  await callApi(api, 'POST', '/v1/agents', signal, surroundings.registration)
+  await using agent = await startAgent(surroundings.agentEnv, surroundings.logFile)
+  const { died } = agent
+  // The agent starts meanwhile: it looks at no database before a job tells it to.
+  await Promise.race([fillDatabases(postgres, options, say, signal), died])
   screen.line(
     `Databases: ${options.load === undefined ? 'production, and staging: an older, different copy' : describeLoaded(options)}`,
   )
 
-  await callApi(api, 'POST', '/v1/agents', signal, surroundings.registration)
-  await using agent = await startAgent(surroundings.agentEnv, surroundings.logFile)
-  const died = agent.died
+  say('waiting for the agent to poll')
   await Promise.race([agentPolls(api, signal), died])
   const asked = { kind: 'sync', source: 'production', target: 'staging' }
   const { id, params } = jobViewSchema.parse(await callApi(api, 'POST', '/v1/jobs', signal, asked))
