@@ -36,6 +36,7 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
     {
       engine: plan.engine,
       isWhole: plan.whole,
+      fingerprint: plan.target_fingerprint,
       archive,
       tables,
       left: archive.manifest.tables.filter((table) => !wanted.has(formatTableName(table))),

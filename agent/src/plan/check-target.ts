@@ -5,7 +5,7 @@ import { readRoles } from '../postgres/roles.ts'
 import type { Session } from '../postgres/session.ts'
 
 /** A major version's number: 18 for 180004. */
-function majorOf(serverVersion: number): number {
+export function majorOf(serverVersion: number): number {
   return Math.floor(serverVersion / 10_000)
 }
 
@@ -68,7 +68,8 @@ async function checkPolicyRoles(session: Session, entries: DumpEntry[]): Promise
   )
 }
 
-async function checkCreateRight(session: Session): Promise<void> {
+/** Throws `permission-denied`. */
+export async function checkCreateRight(session: Session): Promise<void> {
   const [row] = await session.query<{ allowed: boolean }>(
     `select has_database_privilege(current_database(), 'create') as allowed`,
   )

@@ -8,6 +8,7 @@ import { dumpDefinitions } from '../postgres/dump-source.ts'
 import { readBlockers } from '../postgres/blockers.ts'
 import { readTables, type TableInfo } from '../postgres/catalog.ts'
 import { splitEntries, type DumpEntry } from '../postgres/dump-entries.ts'
+import { readFingerprint } from '../postgres/fingerprint.ts'
 import { readForeignKeys } from '../postgres/foreign-keys.ts'
 import { isSameDatabase } from '../postgres/identity.ts'
 import { checkSource } from './check-source.ts'
@@ -109,6 +110,7 @@ async function planTruncate(
   originEntries: DumpEntry[],
   targetEntries: DumpEntry[],
 ): Promise<Plan> {
+  plan.target_fingerprint = (await readFingerprint(target.session)).sha256
   const differences = compareSchema(
     { tables: origin.tables, entries: originEntries },
     { tables: leaves(present), entries: targetEntries },
@@ -145,7 +147,8 @@ async function planTruncate(
   return plan
 }
 
-async function checkBlockers(target: Target): Promise<void> {
+/** Throws `unsupported-object` with everything that forbids changing the target, whatever the tables are. */
+export async function checkBlockers(target: Target): Promise<void> {
   const blockers = (await readBlockers(target.session)).filter((blocker) => BLOCKS_TARGET.has(blocker.kind))
   if (blockers.length === 0) return
   throw new SyncError('unsupported-object', `"${target.database.name}" has objects that forbid changing it.`, {

@@ -18,6 +18,8 @@ export interface Plan {
   notices: string[]
   /** True when the whole database is copied, so that sequences without an owner follow too. */
   whole: boolean
+  /** Of the target's definitions when the plan was made; absent when they are created. Changed since: refused. */
+  target_fingerprint?: string
   /** The route's guard, in percent; absent without one. */
   max_row_drop_pct?: number
 }

@@ -8,6 +8,8 @@ export interface Load {
   engine: Engine
   /** True when the whole database is copied, so that sequences without an owner follow too. */
   isWhole: boolean
+  /** The target's fingerprint as it was planned; absent for create. */
+  fingerprint: string | undefined
   archive: OpenedArchive
   /** The tables of the archive that this job wants; `left` are its others. */
   tables: ArchivedTable[]

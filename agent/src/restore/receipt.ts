@@ -54,7 +54,11 @@ export async function takeFence(
   session: Session,
   facts: Pick<ReceiptFacts, 'job' | 'fence' | 'target'>,
 ): Promise<number> {
-  await session.run(SCHEMA_SQL)
+  const [there] = await session.query<{ there: boolean }>(
+    `select to_regclass('multiboard_sync.fence') is not null as there`,
+  )
+  // Only where it lacks: even CREATE SCHEMA IF NOT EXISTS asks for the right to create.
+  if (!there?.there) await session.run(SCHEMA_SQL)
   const done = await session.query('select 1 from multiboard_sync.receipts where job = $1', [facts.job])
   if (done.length > 0) {
     throw new SyncError('already-done', 'This job has already changed its target once.', {

@@ -1,5 +1,6 @@
 import type { Receipt } from '@multiboard-sync/shared/protocol'
 import { retry } from '@multiboard-sync/shared/retry'
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import type { Journal } from '../journal/journal.ts'
 import type { Target } from '../postgres/open-target.ts'
@@ -85,8 +86,10 @@ async function begin(target: Target, load: Load, run: RestoreRun): Promise<numbe
       }
       return await takeFence(session, { job: load.job, fence: load.fence, target: target.database.name })
     } catch (error) {
-      run.reporter.event('lock.waiting', { attempt, tables: load.tables.slice(0, 5).map(formatTableName) })
       await rollBack(target)
+      if (toSyncError(error).code === 'lock-timeout') {
+        run.reporter.event('lock.waiting', { attempt, tables: load.tables.slice(0, 5).map(formatTableName) })
+      }
       throw error
     }
   })

@@ -6,7 +6,7 @@ import { readFingerprint } from '../postgres/fingerprint.ts'
 import type { ForeignKey } from '../postgres/foreign-keys.ts'
 import { readDependentMatviews } from '../postgres/matviews.ts'
 import { quoteIdent, quoteLiteral, quoteTable } from '../postgres/quote.ts'
-import { readTriggers } from '../postgres/triggers.ts'
+import { readTriggers, type Trigger } from '../postgres/triggers.ts'
 import { findTables } from './find-tables.ts'
 import { loadTables } from './load-tables.ts'
 import type { Load } from './load.ts'
@@ -20,6 +20,11 @@ import { setSequences } from './set-sequences.ts'
  */
 export async function truncate(session: Session, load: Load, reporter: Reporter, signal: AbortSignal): Promise<void> {
   const before = await readFingerprint(session)
+  if (before.sha256 !== load.fingerprint) {
+    throw new SyncError('schema-changed', "The target's definitions were changed while the job ran.", {
+      hint: 'Nothing was changed. Start the job again when the migration is over.',
+    })
+  }
   const { chosen, lineage, keys } = await findTables(session, load.tables)
   for (const key of keys)
     await session.run(`alter table ${quoteTable(key.table)} drop constraint ${quoteIdent(key.name)}`)
@@ -62,13 +67,17 @@ const ENABLE: Record<string, string> = { O: 'enable', R: 'enable replica', A: 'e
 
 /** Silences the tables' own triggers; the returned function gives each of them the state that it had. */
 async function disableTriggers(session: Session, tables: Map<number, TableInfo>): Promise<() => Promise<void>> {
-  const triggers = (await readTriggers(session)).filter((trigger) => tables.has(trigger.tableOid))
-  const alter = async (action: string, tableOid: number, name: string): Promise<void> => {
-    const table = tables.get(tableOid)
-    if (table) await session.run(`alter table ${quoteTable(table)} ${action} trigger ${quoteIdent(name)}`)
+  const all = new Map((await readTriggers(session)).map((trigger) => [trigger.oid, trigger]))
+  // On 13 and 14 only a superuser may change a partition's copy alone: there the partitioned table's own is changed.
+  const changeable = (trigger: Trigger): Trigger => {
+    const parent = trigger.isInternal ? all.get(trigger.parentOid) : undefined
+    return parent ? changeable(parent) : trigger
   }
-  for (const trigger of triggers) await alter('disable', trigger.tableOid, trigger.name)
+  const triggers = new Set([...all.values()].filter((trigger) => tables.has(trigger.tableOid)).map(changeable))
+  const alter = async (action: string, { schema, table, name }: Trigger): Promise<void> =>
+    await session.run(`alter table ${quoteTable({ schema, name: table })} ${action} trigger ${quoteIdent(name)}`)
+  for (const trigger of triggers) await alter('disable', trigger)
   return async () => {
-    for (const { tableOid, name, enabled } of triggers) await alter(ENABLE[enabled] ?? 'enable', tableOid, name)
+    for (const trigger of triggers) await alter(ENABLE[trigger.enabled] ?? 'enable', trigger)
   }
 }
