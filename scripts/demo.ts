@@ -37,7 +37,10 @@ async function demo(options: DemoOptions): Promise<number> {
     })
     return exitCodes[end?.result.outcome ?? 'failed']
   } catch (thrown) {
-    const failure = endOfFailure(signal.aborted && end === undefined ? signal.reason : thrown, job)
+    const failure = endOfFailure(
+      signal.aborted && end === undefined ? signal.reason : thrown,
+      end === undefined ? job : undefined,
+    )
     screen.line(describeProof(failure, [], 0))
     if (failure.result.code === 'internal') console.error(thrown)
     if (options.json && end === undefined) process.stdout.write(`${outcomeJson(failure)}\n`)

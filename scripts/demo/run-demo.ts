@@ -44,10 +44,7 @@ export async function runDemo(
   const { died } = agent
   // The agent starts meanwhile: it looks at no database before a job tells it to.
   await Promise.race([fillDatabases(postgres, options, say, signal), died])
-  screen.line(
-    `Databases: ${options.load === undefined ? 'production, and staging: an older, different copy' : describeLoaded(options)}`,
-  )
-
+  screen.line(`Databases: ${describeDatabases(options)}`)
   say('waiting for the agent to poll')
   await Promise.race([agentPolls(api, signal), died])
   const asked = { kind: 'sync', source: 'production', target: 'staging' }
@@ -62,8 +59,9 @@ export async function runDemo(
   await Promise.race([listener.ended(end, { proof, whereabouts: describeWhereabouts(end, surroundings) }), died])
 }
 
-function describeLoaded(options: DemoOptions): string {
-  return `production as loaded, staging ${options.stage === undefined ? 'empty' : 'as loaded'}`
+function describeDatabases({ load, stage }: DemoOptions): string {
+  if (load === undefined) return 'production, and staging: an older, different copy'
+  return `production as loaded, staging ${stage === undefined ? 'empty' : 'as loaded'}`
 }
 
 /** A job needs an agent whose policy the control plane knows: wait for the first poll. */

@@ -79,7 +79,8 @@ export function openScreen(stream: NodeJS.WriteStream & Partial<Pick<WriteStream
       noteTable(event)
       const atMs = Date.parse(event.at)
       const { phase, rows, bytes } = event.data
-      if (event.type === 'job.phase' && typeof phase === 'string') {
+      // A phase may be announced again when its next step begins.
+      if (event.type === 'job.phase' && typeof phase === 'string' && phase !== count?.phase) {
         endPhase(atMs)
         count = { phase, startedMs: atMs, tables: 0, rows: 0, bytes: 0 }
         live(`  ${phase}`)
@@ -117,5 +118,5 @@ function describeEvent({ type, level, data }: JobEvent): string | undefined {
     return `engine: ${engine}${typeof reason === 'string' ? ` (${reason})` : ''}`
   }
   if (type === 'lock.waiting') return 'waiting for a lock on the target'
-  return level === 'warning' ? type : undefined
+  return level === 'warning' && !type.startsWith('job.') ? type : undefined
 }

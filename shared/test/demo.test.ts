@@ -138,6 +138,21 @@ test(
   },
 )
 
+test('A sync that is refused ends the demo with its reason and exit code 3', { timeout: testTimeoutMs }, async () => {
+  const [dump, stage] = [join(folder, 'own.sql'), join(folder, 'old.sql')]
+  await writeFile(dump, 'create table note (id int primary key, text text);\n')
+  await writeFile(stage, 'create table note (id int primary key);\n')
+  const { lastLine, stderr } = await run('--once', '--json', '--load', dump, '--stage', stage)
+  expect(JSON.parse(lastLine), stderr).toMatchObject({
+    outcome: 'refused',
+    code: 'schema-mismatch',
+    job: expect.stringMatching(/^j/),
+    target_state: 'untouched',
+  })
+  expect(stderr).toContain('column "text" of public.note is missing in the target')
+  expect(stderr).toContain('exit code 3')
+})
+
 test('A dump that cannot be loaded ends the demo with a reason and a failure', { timeout: testTimeoutMs }, async () => {
   const dump = join(folder, 'own.sql')
   await writeFile(dump, 'create table note (id no_such_type);\n')
@@ -153,7 +168,7 @@ test.each([
   ['--components', '0'],
   ['--load', 'no-such-file.sql'],
   ['--stage', 'old.sql'],
-  ['--wrong'],
+  ['--wrong', 'option'],
 ])('Bad options %s %s are answered with a sentence and exit code 2', async (...args) => {
   const { stdout, stderr } = await run(...args)
   expect(stdout).toBe('')
