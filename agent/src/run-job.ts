@@ -1,4 +1,5 @@
 import { openArchive } from './archive/archive-reader.ts'
+import { PRE_DATA } from './archive/object-names.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { openSource } from './postgres/open-source.ts'
 import { allowJob } from './plan/allow-job.ts'
@@ -6,6 +7,7 @@ import { makePlan } from './plan/make-plan.ts'
 import { openTarget } from './postgres/open-target.ts'
 import { originOfArchive, originOfSource } from './plan/origin.ts'
 import { readSource } from './plan/read-source.ts'
+import { partitionParents } from './plan/partition-parents.ts'
 import { selectArchived } from './plan/select-tables.ts'
 import { replaceTables } from './replace-tables.ts'
 import { writeArchive } from './write-archive.ts'
@@ -45,7 +47,8 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       const archive = await openArchive(context, params.archive, signal)
       const route = allowJob(context.policy, params, archive.manifest)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
-      const tables = selectArchived(archive.manifest, params.tables, route)
+      const parents = partitionParents(await archive.readSql(PRE_DATA))
+      const tables = selectArchived(archive.manifest, parents, params.tables, route)
       const origin = await originOfArchive(archive, tables)
       const plan = await makePlan({ kind: 'restore', origin, target, engine: params.engine, route }, run)
       if (run.dryRun) return

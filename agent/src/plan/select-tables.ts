@@ -66,20 +66,28 @@ export function isMeant(table: TableName, patterns: string[] | undefined, route:
   return isAsked && (!route || routeAllows(route, [table]))
 }
 
-/** The tables of an archive that a restore wants. Throws as selectTables does. */
+/**
+ * The tables of an archive that a restore wants. `parents` are those of its partitions (partitionParents()): patterns and
+ * the route's exclusions may name them. Throws as selectTables does.
+ */
 export function selectArchived(
   manifest: Manifest,
+  parents: Map<string, TableName>,
   patterns: string[] | undefined,
   route: Route | undefined,
 ): ArchivedTable[] {
-  const tables = manifest.tables.map((table, index) => ({
-    ...table,
-    oid: index,
-    parentOid: null,
-    isLeaf: true,
-    table,
-  }))
-  return selectTables(tables, patterns, route).chosen.map(({ table }) => table)
+  const archived = new Map(manifest.tables.map((table) => [formatTableName(table), table]))
+  const above = new Map([...parents.values()].map((parent) => [formatTableName(parent), parent]))
+  const names = [...new Set([...archived.keys(), ...above.keys()])]
+  const oids = new Map(names.map((name, oid) => [name, oid]))
+  const tables = names.flatMap((name, oid) => {
+    const table = archived.get(name) ?? above.get(name)
+    const parent = parents.get(name)
+    const parentOid = parent ? (oids.get(formatTableName(parent)) ?? null) : null
+    return table ? [{ schema: table.schema, name: table.name, oid, parentOid, isLeaf: archived.has(name) }] : []
+  })
+  const { chosen } = selectTables(tables, patterns, route)
+  return chosen.flatMap((table) => archived.get(formatTableName(table)) ?? [])
 }
 
 function unknown(text: string, tables: Selectable[]): SyncError {

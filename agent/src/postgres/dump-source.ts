@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { TableInfo } from './catalog.ts'
 import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { splitEntries, type DumpEntry } from './dump-entries.ts'
@@ -35,12 +36,16 @@ export function schemaSha256(schema: SchemaText): string {
 }
 
 /**
- * The schema of a source under its snapshot. Tables in `left` stay out, and with them the views, functions and foreign
- * keys that depend on them; types and functions that do not are kept, so that the text restores by itself.
+ * The schema of a source under its snapshot. Tables in `left` stay out, and with them what cannot stand without them:
+ * views, functions, foreign keys, policies, rules, triggers. Types and functions that do not depend on them are kept, and
+ * the definitions of tables that a chosen one inherits from, so that the text restores by itself. Throws
+ * `unsupported-object` when a chosen table itself cannot stand without one left out.
  */
 export async function dumpSource(source: Source, left: TableInfo[], signal: AbortSignal): Promise<SchemaText> {
-  const dependants = left.length > 0 ? await readDependants(source.holder, left) : []
-  const relations = [...left, ...dependants.filter((one) => one.kind === 'relation')]
+  const without = withoutAncestors(source.tables, left)
+  const dependants = without.length > 0 ? await readDependants(source.holder, without) : []
+  refuseStuck(dependants)
+  const relations = [...without, ...dependants.filter((one) => one.kind === 'relation')]
   const patterns = relations.flatMap((one) => ['-T', quoteTable(one)])
   const text = await dumpSchema(source.database, {
     args: [...COMMON, `--snapshot=${source.snapshotId}`, ...patterns],
@@ -49,7 +54,28 @@ export async function dumpSource(source: Source, left: TableInfo[], signal: Abor
   const out = new Set(dependants.filter((one) => one.kind === 'entry').map(keyOf))
   const gone = new Set(relations.map(keyOf))
   const matviews = (await readPopulatedMatviews(source.holder)).filter((view) => !gone.has(keyOf(view)))
-  return splitSections(text, (entry) => !out.has(keyOf(entry)), matviews)
+  return splitSections(text, out, matviews)
+}
+
+/** `left`, but for the tables that one outside of it inherits from. */
+function withoutAncestors(tables: TableInfo[], left: TableInfo[]): TableInfo[] {
+  const byOid = new Map(tables.map((table) => [table.oid, table]))
+  const out = new Set(left.map((table) => table.oid))
+  const kept = tables.filter((table) => !out.has(table.oid))
+  for (let table = kept.pop(); table; table = kept.pop()) {
+    const parents = table.inheritsOids.filter((oid) => out.delete(oid))
+    kept.push(...parents.flatMap((oid) => byOid.get(oid) ?? []))
+  }
+  return left.filter((table) => out.has(table.oid))
+}
+
+function refuseStuck(dependants: Dependant[]): void {
+  const stuck = dependants.filter((one) => one.kind === 'stuck')
+  if (stuck.length === 0) return
+  throw new SyncError('unsupported-object', 'What is to be copied cannot stand without tables that are left out.', {
+    hint: 'Copy the tables that these depend on as well.',
+    details: stuck.map((one) => one.name),
+  })
 }
 
 /** The definitions of a database as they are now, for a comparison. */
@@ -76,12 +102,14 @@ const POST_DATA_TYPES = new Set([
  * One run of pg_dump as its three sections: a run for each would ask the server everything three times. With -s it
  * leaves out the refresh of materialised views; those lines are ours, in pg_dump's form and place: at the end.
  */
-function splitSections(text: string, isWanted: (entry: DumpEntry) => boolean, matviews: TableName[]): SchemaText {
+function splitSections(text: string, out: Set<string>, matviews: TableName[]): SchemaText {
   const { preamble, entries } = splitEntries(text)
+  const unwanted = unwantedEntries(entries, out)
   const isSequence = (entry: DumpEntry): boolean => entry.type === 'SEQUENCE SET'
   const found = entries.findIndex((entry) => isSequence(entry) || POST_DATA_TYPES.has(entry.type))
   const begin = found === -1 ? entries.length : found
-  const join = (some: DumpEntry[]): string => [preamble, ...withSettings(some.filter(isWanted))].join('')
+  const join = (some: DumpEntry[]): string =>
+    [preamble, ...withSettings(some.filter((entry) => !unwanted.has(entry)))].join('')
   const after = entries.slice(begin)
   const postData = join(after.filter((entry) => !isSequence(entry)))
   return {
@@ -101,6 +129,18 @@ function withSettings(entries: DumpEntry[]): string[] {
   })
 }
 
+/** The entries named in `out`, each with its comments, which pg_dump writes right after it. */
+function unwantedEntries(entries: DumpEntry[], out: Set<string>): Set<DumpEntry> {
+  const unwanted = new Set<DumpEntry>()
+  let previous: DumpEntry | undefined
+  for (const entry of entries) {
+    const isAttached = entry.type === 'COMMENT' && previous !== undefined && unwanted.has(previous)
+    if (isAttached || (entry.type !== 'COMMENT' && out.has(keyOf(entry)))) unwanted.add(entry)
+    previous = entry
+  }
+  return unwanted
+}
+
 function refreshEntry(view: TableName): string {
   const header = (name: string): string => name.replaceAll(/[\r\n]/g, ' ')
   return `--
@@ -113,18 +153,19 @@ REFRESH MATERIALIZED VIEW ${quoteTable(view)};
 `
 }
 
+/** pg_dump's headers have blanks for line ends. */
 function keyOf(one: TableName): string {
-  return `${one.schema}\n${one.name}`
+  return [one.schema, one.name].map((name) => name.replaceAll(/[\r\n]/g, ' ')).join('\n')
 }
 
 interface Dependant {
-  kind: 'relation' | 'entry'
+  kind: 'relation' | 'entry' | 'stuck'
   schema: string
-  /** A relation's name, or an entry's as pg_dump writes it. */
+  /** A relation's name, an entry's as pg_dump writes it, or of what is stuck PostgreSQL's own description. */
   name: string
 }
 
-/** Everything that cannot stand without the tables left out: views, materialised views, foreign keys, functions. */
+/** Everything that cannot stand without the tables left out. */
 async function readDependants(session: Session, left: TableInfo[]): Promise<Dependant[]> {
   return await session.query<Dependant>(DEPENDANTS_SQL, [left.map((table) => table.oid)])
 }
@@ -139,9 +180,9 @@ with recursive gone (classid, objid) as (
       select d.classid, d.objid
       from pg_catalog.pg_depend d
       where d.refclassid = gone.classid and d.refobjid = gone.objid and d.deptype in ('n', 'a', 'i')
-        -- A partition's parent and an inheriting child are tables of their own; the caller decides about them.
+        -- Other tables are the caller's to decide about, and pg_dump keeps the sequences of tables that it leaves out.
         and not (d.classid = 'pg_class'::regclass and exists (
-          select from pg_catalog.pg_class c where c.oid = d.objid and c.relkind in ('r', 'p')))
+          select from pg_catalog.pg_class c where c.oid = d.objid and c.relkind in ('r', 'p', 'f', 'S')))
       union all
       select 'pg_class'::regclass::oid, r.ev_class
       from pg_catalog.pg_rewrite r
@@ -151,22 +192,67 @@ with recursive gone (classid, objid) as (
       from pg_catalog.pg_type t
       where gone.classid = 'pg_type'::regclass and t.oid = gone.objid and t.typarray <> 0
     ) next
+),
+-- What hangs on a table and has, or has not, an entry of its own in pg_dump's text.
+part (classid, objid, relid, name, own) as (
+  select 'pg_constraint'::regclass::oid, oid, conrelid, conname::text, contype = 'f'
+  from pg_catalog.pg_constraint where conrelid <> 0 and contype not in ('t', 'n')
+  union all
+  select 'pg_trigger'::regclass::oid, oid, tgrelid, tgname::text, true from pg_catalog.pg_trigger where not tgisinternal
+  union all
+  select 'pg_policy'::regclass::oid, oid, polrelid, polname::text, true from pg_catalog.pg_policy
+  union all
+  select 'pg_rewrite'::regclass::oid, oid, ev_class, rulename::text, true from pg_catalog.pg_rewrite where rulename <> '_RETURN'
+  union all
+  select 'pg_attrdef'::regclass::oid, oid, adrelid, null, false from pg_catalog.pg_attrdef
 )
 select 'relation' as kind, n.nspname as schema, c.relname as name
 from gone
 join pg_catalog.pg_class c on gone.classid = 'pg_class'::regclass and c.oid = gone.objid and c.relkind in ('v', 'm')
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 union all
-select 'entry', n.nspname, c.relname || ' ' || k.conname
+select case when part.own then 'entry' else 'stuck' end, n.nspname,
+       case when part.own then c.relname || ' ' || part.name
+            else pg_catalog.pg_describe_object(part.classid, part.objid, 0) end
 from gone
-join pg_catalog.pg_constraint k on gone.classid = 'pg_constraint'::regclass and k.oid = gone.objid and k.contype = 'f'
-join pg_catalog.pg_class c on c.oid = k.conrelid
+join part on (part.classid, part.objid) = (gone.classid, gone.objid)
+join pg_catalog.pg_class c on c.oid = part.relid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where c.oid <> all ($1::oid[])
+where not exists (select from gone g where g.classid = 'pg_class'::regclass and g.objid = part.relid)
 union all
 select 'entry', n.nspname, p.proname || '(' || coalesce((
     select string_agg(pg_catalog.format_type(a.type, null), ', ' order by a.n)
-    from unnest(p.proargtypes::oid[]) with ordinality a (type, n)), '') || ')'
+    from unnest(p.proargtypes::oid[]) with ordinality a (type, n)), case p.prokind when 'a' then '*' else '' end) || ')'
 from gone
 join pg_catalog.pg_proc p on gone.classid = 'pg_proc'::regclass and p.oid = gone.objid
-join pg_catalog.pg_namespace n on n.oid = p.pronamespace`
+join pg_catalog.pg_namespace n on n.oid = p.pronamespace
+union all
+select 'entry', n.nspname, s.stxname
+from gone
+join pg_catalog.pg_statistic_ext s on gone.classid = 'pg_statistic_ext'::regclass and s.oid = gone.objid
+join pg_catalog.pg_namespace n on n.oid = s.stxnamespace
+union all
+select 'entry', n.nspname, c.relname
+from gone
+join pg_catalog.pg_class c on gone.classid = 'pg_class'::regclass and c.oid = gone.objid and c.relkind in ('i', 'I')
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+union all
+select 'entry', '', e.evtname
+from gone
+join pg_catalog.pg_event_trigger e on gone.classid = 'pg_event_trigger'::regclass and e.oid = gone.objid
+union all
+-- Tables with a column of a type that goes.
+select 'stuck', '', pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid)
+from gone
+join pg_catalog.pg_depend d on d.refclassid = gone.classid and d.refobjid = gone.objid and d.deptype in ('n', 'a')
+join pg_catalog.pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid and c.relkind in ('r', 'p', 'f')
+where gone.classid = 'pg_type'::regclass and d.objsubid > 0 and c.oid <> all ($1::oid[])
+union all
+select 'stuck', '', pg_catalog.pg_describe_object(gone.classid, gone.objid, 0)
+from gone
+left join pg_catalog.pg_type t on gone.classid = 'pg_type'::regclass and t.oid = gone.objid
+left join pg_catalog.pg_type e on e.oid = t.typelem
+where gone.classid in ('pg_operator'::regclass, 'pg_cast'::regclass, 'pg_opclass'::regclass, 'pg_opfamily'::regclass)
+   or gone.classid = 'pg_class'::regclass
+     and exists (select from pg_catalog.pg_class c where c.oid = gone.objid and c.relkind = 'c')
+   or t.oid is not null and t.typtype <> 'c' and not (t.typcategory = 'A' and e.typtype = 'c')`

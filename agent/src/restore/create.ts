@@ -35,7 +35,11 @@ export async function create(session: Session, load: Load, reporter: Reporter, s
   await runEntries(session, others, signal)
   const dropped = await dropOthers(session, before, load.tables)
   const keys = postData.filter((entry) => isForeignKey(entry) || isCommentOnKey(entry, postData))
-  await runEntries(session, keys.filter((entry) => !touches(keyOf(entry, postData), dropped)), signal)
+  await runEntries(
+    session,
+    keys.filter((entry) => !touches(keyOf(entry, postData), dropped)),
+    signal,
+  )
 }
 
 /** A comment follows what it is on. */
