@@ -28,7 +28,7 @@ interface ProgressUpdate {
 }
 
 export interface Reporter {
-  /** Begins a phase: counters start at zero. Written down as the event `job.phase`. */
+  /** Begins a phase: counters start at zero. Written down as the event `job.phase`. The one that goes on is not begun again. */
   phase(phase: Phase): void
   /** `type` as in `export.table-done`; `data` holds names and numbers, never rows, URLs or secrets. Default level info. */
   event(type: string, data?: JsonRecord, level?: Level): void
@@ -57,6 +57,7 @@ export function createReporter(sinks: readonly ReportSink[], options: ReporterOp
   const { clock = systemClock, redact = (text) => text } = options
   const startMs = clock.monotonicMs()
   let current: Phase = 'preflight'
+  let hasBegun = false
   let counters = noCounters()
   let rate = createRate(startMs)
   let sentAtMs = Number.NEGATIVE_INFINITY
@@ -83,7 +84,9 @@ export function createReporter(sinks: readonly ReportSink[], options: ReporterOp
   return {
     event,
     phase: (phase) => {
+      if (hasBegun && phase === current) return
       send()
+      hasBegun = true
       current = phase
       counters = noCounters()
       rate = createRate(clock.monotonicMs())
