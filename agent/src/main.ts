@@ -1,14 +1,15 @@
+import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { printPlan } from './plan/print-plan.ts'
 import { archivesText, archiveText, readArchive, readArchives } from './cli/list-archives.ts'
-import { runDoctor } from './cli/doctor.ts'
+import { findingText, runDoctor } from './cli/doctor.ts'
 import { parseCommand, type Command } from './cli/parse-command.ts'
 import { errorText, resultJson, resultText } from './cli/print-result.ts'
 import { progressSink } from './cli/progress-line.ts'
 import { runLocalJob } from './cli/run-local-job.ts'
 import { USAGE } from './cli/usage.ts'
 import { runAgent } from './agent.ts'
-import { readEnv } from './env.ts'
+import { readEnv, type AgentEnv } from './env.ts'
 import { log, logFailure } from './log.ts'
 import { openContext, type OpenedContext } from './open-context.ts'
 import { connectControlPlane } from './poll/control-plane-client.ts'
@@ -66,7 +67,7 @@ async function execute(command: Command): Promise<number> {
       return 0
     }
     case 'doctor':
-      return await doctor(opened, command.json, first)
+      return await doctor(opened, env, command.json, first)
     case 'archives': {
       const archives = await readArchives(opened.context, first)
       out(command.json ? JSON.stringify({ archives }) : archivesText(archives))
@@ -82,12 +83,15 @@ async function execute(command: Command): Promise<number> {
   }
 }
 
-async function doctor(opened: OpenedContext, json: boolean, signal: AbortSignal): Promise<number> {
-  const isWell = await runDoctor(opened.context, signal, (finding) => {
-    const lines = [`${finding.ok ? 'ok  ' : 'FAIL'}  ${finding.check}: ${finding.text}`]
-    if (finding.hint) lines.push(`      hint: ${finding.hint}`)
-    out(json ? JSON.stringify(finding) : lines.join('\n'))
+/** With --json a finding a line, and last how it is as a whole. */
+async function doctor(opened: OpenedContext, env: AgentEnv, json: boolean, signal: AbortSignal): Promise<number> {
+  let failed = 0
+  const isWell = await runDoctor(opened, env.CONTROL_PLANE_URL, signal, (finding) => {
+    if (!finding.ok) failed += 1
+    out(json ? JSON.stringify(finding) : findingText(finding))
   })
+  if (json) out(JSON.stringify({ ok: isWell, failed }))
+  else out(isWell ? '\nAll is well.' : `\n${formatNumberOf(failed, 'check')} failed.`)
   return isWell ? EXIT.succeeded : EXIT.failed
 }
 

@@ -43,16 +43,16 @@ create table public.state_of (id int, state public.state[]);`,
     },
   })
   const { details, message } = await expectRefusal(world, sync, mismatch)
-  expect(details?.toSorted()).toEqual(
-    [
+  expect(new Set(details)).toEqual(
+    new Set([
       'table public.absent is missing in the target',
       'column "gone" of public.part is missing in the target',
       'column "width" of public.part is integer in the source and bigint in the target',
-      'column "total" of public.part is generated on one side only (target)'.replace('(target)', '(source)'),
+      'column "total" of public.part is generated on one side only (source)',
       'column "wanted" of public.part exists in the target only, is not null and has no default',
       `type public.status differs: the target lacks 'lost'`,
       'domain public.grams differs',
-    ].toSorted(),
+    ]),
   )
   expect(message).toContain('7 differences')
 
@@ -68,7 +68,7 @@ test('a target that has none of the tables but something of their names is refus
     target: { sql: 'create view public.part as select 1 as id; create sequence public.list' },
   })
   const { details } = await expectRefusal(world, sync, { ...REFUSED, code: 'target-not-empty' })
-  expect(details?.toSorted()).toEqual(['sequence public.list', 'view public.part'])
+  expect(new Set(details)).toEqual(new Set(['sequence public.list', 'view public.part']))
   await expectRefusal(world, { ...sync, engine: 'truncate' }, { ...REFUSED, code: 'target-empty' })
 })
 

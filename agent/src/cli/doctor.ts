@@ -1,46 +1,82 @@
-import { toSyncError, type SyncError } from '@multiboard-sync/shared/sync-error'
-import { openSource } from '../postgres/open-source.ts'
-import { readBlockers } from '../postgres/blockers.ts'
-import { openTarget } from '../postgres/open-target.ts'
-import { openSession } from '../postgres/session.ts'
-import type { AgentContext } from '../context.ts'
+import { access, constants, mkdir } from 'node:fs/promises'
 import { randomText } from '@multiboard-sync/shared/job'
+import { formatNumberOf } from '@multiboard-sync/shared/sizes'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import type { AgentContext } from '../context.ts'
+import type { OpenedContext } from '../open-context.ts'
+import { checkCreateRight, majorOf } from '../plan/check-target.ts'
+import { checkBlockers } from '../plan/make-plan.ts'
+import { readBlockers } from '../postgres/blockers.ts'
+import { openSource } from '../postgres/open-source.ts'
+import { openTarget } from '../postgres/open-target.ts'
+import { checkControlPlane, checkOrderKeys } from './check-control-plane.ts'
 
 export interface Finding {
   check: string
   ok: boolean
-  /** What was found; or what is wrong, with code and hint. */
+  /** What was found, or what is wrong. */
   text: string
+  /** Findings in detail, one a line. */
+  details?: string[]
   code?: string
   hint?: string
 }
 
-/** Checks everything a job would need, one finding a line, and goes on after each failure. Changes no database. */
+/** Checks everything a job would need, one finding a check, and goes on after each failure. Changes no database. */
 export async function runDoctor(
-  context: AgentContext,
+  opened: OpenedContext,
+  controlPlaneUrl: string | undefined,
   signal: AbortSignal,
   tell: (finding: Finding) => void,
 ): Promise<boolean> {
+  const { context } = opened
   let isWell = true
   const check = async (name: string, work: () => Promise<string>): Promise<void> => {
     try {
       tell({ check: name, ok: true, text: await work() })
     } catch (thrown) {
+      signal.throwIfAborted()
       isWell = false
-      tell(failure(name, toSyncError(thrown)))
+      const { code, message, hint, details } = toSyncError(thrown)
+      tell({ check: name, ok: false, text: message, code, hint, ...(details.length > 0 ? { details } : {}) })
     }
+  }
+  await check('state folder', async () => await checkStateDir(context))
+  if (controlPlaneUrl !== undefined) {
+    await check('order keys', async () => await checkOrderKeys(opened))
+    await check('control plane', async () => await checkControlPlane(opened, controlPlaneUrl, signal))
   }
   await check('bucket', async () => await checkBucket(context, signal))
   for (const [name, { role }] of Object.entries(context.policy.databases)) {
     if (role !== 'target') await check(`${name} as source`, async () => await checkReading(context, name, signal))
-    if (role !== 'source') await check(`${name} as target`, async () => await checkWriting(context, name, signal))
+    const isTarget = context.policy.routes.some((route) => route.to === name)
+    if (isTarget) await check(`${name} as target`, async () => await checkWriting(context, name, signal))
+    else if (role === 'target')
+      tell({ check: `${name} as target`, ok: true, text: 'no route leads there: never changed' })
   }
   return isWell
 }
 
-function failure(check: string, error: SyncError): Finding {
-  const { code, hint, details } = error
-  return { check, ok: false, text: [error.message, ...details].join(' '), code, hint }
+/** A finding for people: a line, its details and what to do. */
+export function findingText({ check, ok, text, details = [], code, hint }: Finding): string {
+  return [
+    `${ok ? 'ok  ' : 'FAIL'}  ${check}: ${code === undefined ? '' : `${code}: `}${text}`,
+    ...details.map((detail) => `        - ${detail}`),
+    ...(hint === undefined ? [] : [`      hint: ${hint}`]),
+  ].join('\n')
+}
+
+async function checkStateDir({ stateDir }: AgentContext): Promise<string> {
+  try {
+    await mkdir(stateDir, { recursive: true })
+    await access(stateDir, constants.R_OK | constants.W_OK)
+    return `${stateDir} can be written to`
+  } catch (cause) {
+    throw new SyncError('config-invalid', `The state folder ${stateDir} cannot be written to.`, {
+      hint: 'Set AGENT_STATE_DIR to a folder that belongs to the agent and survives a restart.',
+      cause,
+    })
+  }
 }
 
 /** Objects under this name are made only here; deleting needs a right that the agent should not have, so one is reused. */
@@ -52,27 +88,26 @@ async function checkBucket({ store, prefix }: AgentContext, signal: AbortSignal)
   const text = randomText(16)
   await store.putText(key, text, { signal })
   const read = await store.getText(key, { signal, maxBytes: 1024 })
-  return read.toString() === text
-    ? `"${store.bucket}" is there; writing and reading work`
-    : 'what was written was not read back'
+  if (read.toString() === text) return `"${store.bucket}" is there; writing and reading work`
+  throw new SyncError('storage-failed', `What was written to "${store.bucket}" was not read back.`, {
+    hint: 'The store answers with older contents; look for a cache in front of it.',
+  })
 }
 
 async function checkReading(context: AgentContext, name: string, signal: AbortSignal): Promise<string> {
   await using source = await openSource(context.databaseUrl(name), 'doctor', signal)
   await using reader = await source.openReader('doctor')
-  const blockers = await readBlockers(reader)
+  // What of this stands in a job's way depends on the tables that it names.
+  const notes = (await readBlockers(reader)).map(({ kind, name: what }) => `; note: ${kind} ${what}`)
   const { serverVersion, encoding } = source.identity
-  const tables = source.tables.filter((table) => table.isLeaf).length
-  const notes = blockers.map((blocker) => `; ${blocker.kind} ${blocker.name}`).join('')
-  return `PostgreSQL ${Math.floor(serverVersion / 10_000)}, ${encoding}, ${tables} tables, snapshots can be shared${notes}`
+  const tables = formatNumberOf(source.tables.filter((table) => table.isLeaf).length, 'table')
+  return `PostgreSQL ${majorOf(serverVersion)}, ${encoding}, ${tables}, snapshots can be shared${notes.join('')}`
 }
 
 async function checkWriting(context: AgentContext, name: string, signal: AbortSignal): Promise<string> {
   await using target = await openTarget(context.databaseUrl(name), signal)
-  await using session = await openSession(target.database, { purpose: 'doctor', signal })
-  const [row] = await session.query<{ allowed: boolean }>(
-    `select has_database_privilege(current_database(), 'create') as allowed`,
-  )
-  const rights = row?.allowed ? 'may create schemas' : 'may NOT create schemas: grant create on database to its role'
-  return `PostgreSQL ${Math.floor(target.identity.serverVersion / 10_000)}, accepts writes, no other job works on it, ${rights}`
+  await checkCreateRight(target.session)
+  await checkBlockers(target)
+  const major = majorOf(target.identity.serverVersion)
+  return `PostgreSQL ${major}, accepts writes, no other job works on it, schemas may be created`
 }

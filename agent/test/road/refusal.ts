@@ -95,7 +95,7 @@ async function surroundings(world: World) {
 
 /** One clear sentence: begins and ends as one, and is not a wall of text. */
 export function expectSentence(text: unknown): void {
-  expect(text).toMatch(/^["A-Z/][^\n]*\.$/)
+  expect(text).toMatch(/^["A-Z\d/][^\n]*\.$/)
   expect(String(text).length).toBeLessThan(500)
   expect(text).not.toMatch(/undefined|\[object|\bat \S+:\d+/)
 }

@@ -1,0 +1,62 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatNumberOf } from '@multiboard-sync/shared/sizes'
+import type { OpenedContext } from '../open-context.ts'
+import { connectControlPlane } from '../poll/control-plane-client.ts'
+import { unreachable } from '../poll/control-plane-error.ts'
+
+/** A cold start of a function takes some seconds. */
+const TIMEOUT_MS = 20_000
+/** The Date header counts whole seconds; an order is refused when clocks differ by more than 60 s. */
+const SKEW_MAX_MS = 55_000
+
+/** Whether orders could be verified at all: which of the trusted keys may sign them now. Throws `key-missing`. */
+export async function checkOrderKeys({ trust }: OpenedContext): Promise<string> {
+  const now = new Date()
+  const kids = trust.orderKids()
+  const valid: string[] = []
+  for (const kid of kids) if (await trust.findOrderKey(kid, now)) valid.push(kid)
+  if (valid.length > 0) return `${formatNumberOf(valid.length, 'key')} may sign orders: ${valid.join(', ')}`
+  throw new SyncError(
+    'key-missing',
+    kids.length === 0
+      ? 'The trust file holds no key for orders.'
+      : `None of the ${formatNumberOf(kids.length, 'order key')} of the trust file is valid today.`,
+    { hint: "Put the control plane's public key into the trust file with the use order: every order is refused else." },
+  )
+}
+
+/** Reaches the control plane, compares clocks, and calls it once as this agent, without polling or telling anything. */
+export async function checkControlPlane(opened: OpenedContext, url: string, signal: AbortSignal): Promise<string> {
+  const skewMs = await readSkew(url, signal)
+  if (Math.abs(skewMs) > SKEW_MAX_MS) {
+    const [seconds, way] = [Math.round(Math.abs(skewMs) / 1000), skewMs > 0 ? 'behind' : 'ahead of']
+    throw new SyncError('clock-skew', `This machine's clock is ${seconds} s ${way} that of the control plane.`, {
+      hint: 'Set both clocks by NTP: requests and orders are refused when they differ by more than a minute.',
+    })
+  }
+  const { context, key } = opened
+  const { agent, version } = context
+  await connectControlPlane({ url, agent, key: key.privateKey, version }).archives({ archives: [] }, signal)
+  return `it answers, knows the agent "${agent}" by its key ${key.kid}, and the clocks agree`
+}
+
+/** How far its clock is ahead of ours, in milliseconds, from the Date header of an answer to /healthz. */
+async function readSkew(url: string, signal: AbortSignal): Promise<number> {
+  const base = new URL(url)
+  const address = new URL(`${base.pathname.replace(/\/$/, '')}/healthz`, base.origin)
+  let response: Response
+  try {
+    const timeout = AbortSignal.timeout(TIMEOUT_MS)
+    response = await fetch(address, { redirect: 'manual', signal: AbortSignal.any([signal, timeout]) })
+    await response.body?.cancel()
+  } catch (cause) {
+    signal.throwIfAborted()
+    throw unreachable('the connection failed', { cause, hint: HINT })
+  }
+  if (!response.ok) throw unreachable(`/healthz answers HTTP ${response.status}`, { hint: HINT })
+  const date = Date.parse(response.headers.get('date') ?? '')
+  if (Number.isNaN(date)) throw unreachable('its answer has no date', { hint: HINT })
+  return date - Date.now()
+}
+
+const HINT = 'Check CONTROL_PLANE_URL, the network and what stands in front of the control plane.'
