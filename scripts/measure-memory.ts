@@ -10,6 +10,7 @@ import pg from 'pg'
 import { startObjectStore } from '../shared/testing/object-store.ts'
 import { startPostgres } from '../shared/testing/postgres.ts'
 import { formatBytes, formatSeconds } from '../shared/src/sizes.ts'
+import { agentMemoryEnv, agentNodeOptions } from './agent-process.ts'
 import { makeKeys } from './make-keys.ts'
 
 /*
@@ -17,8 +18,7 @@ import { makeKeys } from './make-keys.ts'
  *
  *     pnpm measure-memory [--gigabytes 2]
  *
- * The agent runs with the settings of `pnpm agent`: few allocation arenas, and a young generation of V8 that stays small,
- * because streams make much short-lived garbage and would let both grow. The figure is the process's own resourceUsage().maxRSS, the same that /usr/bin/time -v prints.
+ * The agent runs with the settings of `pnpm agent`. The figure is the process's own resourceUsage().maxRSS, the same that /usr/bin/time -v prints.
  */
 
 /** One row of the table as COPY text: random-looking text that gzip halves, as real text would. */
@@ -81,8 +81,8 @@ async function fill(maintenance: string, production: string, rows: number): Prom
 }
 
 async function run(what: string, args: string[], env: Record<string, string>): Promise<void> {
-  const child = spawn(process.execPath, ['--max-semi-space-size=4', MAIN, ...args, '--json'], {
-    env: { ...env, MALLOC_ARENA_MAX: '2' },
+  const child = spawn(process.execPath, [...agentNodeOptions, MAIN, ...args, '--json'], {
+    env: { ...env, ...agentMemoryEnv },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [output] = await Promise.all([text(child.stdout), once(child, 'close')])
