@@ -11,11 +11,11 @@ import { connectionLost, fromPgError } from './pg-error.ts'
  *
  * Promises: the text of pg_dump itself, for servers 13 to 18, that replays on the same or a newer major; refuses what the
  * packaging would change in silence; a worker, a socket and a backend never outlive the call. Never: used for rows (each
- * response is held in memory whole), so callers pass a --section and leave data out.
+ * response is held in memory whole), so callers pass -s.
  */
 
 export interface DumpOptions {
-  /** pg_dump's own: `--section=pre-data`, `--no-owner`, `--snapshot=…`. Not -f, -F, -d, -U. */
+  /** pg_dump's own: `-s`, `--no-owner`, `--snapshot=…`. Not -f, -F, -d, -U. */
   args: string[]
   signal: AbortSignal
   timeoutMs?: number
