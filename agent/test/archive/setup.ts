@@ -18,12 +18,16 @@ export const BUCKET = 'archives'
 export const PREFIX = 'team a/parts'
 export const ID = '20261122T080312Z-production-k7f2'
 
-export interface Bench extends AsyncDisposable {
-  server: Server
+/** What writing and reading archives takes, on any S3 server. */
+export interface ArchiveBench {
   store: ObjectStore
   signer: ManifestSigner
   trust: ManifestTrust
   config: StoreConfig
+}
+
+export interface Bench extends ArchiveBench, AsyncDisposable {
+  server: Server
 }
 
 function storeConfig(server: Server): StoreConfig {
@@ -36,17 +40,24 @@ export async function startBench(): Promise<Bench> {
   await server.createBucket(BUCKET)
   const config = storeConfig(server)
   const store = openObjectStore(config)
-  const { privateKey, publicKey } = await generateKeyPair('EdDSA')
   return {
     server,
     store,
     config,
-    signer: manifestSigner(privateKey, 'agent-key'),
-    trust: manifestTrust(async (kid) => (kid === 'agent-key' ? publicKey : undefined)),
+    ...(await makeSigner()),
     async [Symbol.asyncDispose]() {
       await store[Symbol.asyncDispose]()
       await server.close()
     },
+  }
+}
+
+/** A key to sign manifests with, and the trust in that key alone. */
+export async function makeSigner(): Promise<Pick<ArchiveBench, 'signer' | 'trust'>> {
+  const { privateKey, publicKey } = await generateKeyPair('EdDSA')
+  return {
+    signer: manifestSigner(privateKey, 'agent-key'),
+    trust: manifestTrust(async (kid) => (kid === 'agent-key' ? publicKey : undefined)),
   }
 }
 
@@ -60,14 +71,14 @@ export function column(name: string, generated: Column['generated'] = ''): Colum
 }
 
 export function writer(
-  bench: Bench,
+  bench: ArchiveBench,
   id = ID,
   kind: ArchiveKind = 'export',
   onUpload?: NewArchive['onUpload'],
 ): ArchiveWriter {
-  const { store, signer } = bench
+  const { store, signer, config } = bench
   const archive = { id, kind, job: 'j4k7q2m9xw1ab', ...(onUpload ? { onUpload } : {}) }
-  return createArchive({ store, prefix: PREFIX, signer, agent: 'vps-1', version: '0.1.0' }, archive)
+  return createArchive({ store, prefix: config.prefix, signer, agent: 'vps-1', version: '0.1.0' }, archive)
 }
 
 export const SQL = {
@@ -102,7 +113,7 @@ function rowsOf(text: string): Readable {
 }
 
 /** Writes SAMPLES and SQL as an archive and returns what finish() returned. */
-export async function writeSamples(bench: Bench, id = ID, kind: ArchiveKind = 'export') {
+export async function writeSamples(bench: ArchiveBench, id = ID, kind: ArchiveKind = 'export') {
   const archive = writer(bench, id, kind)
   const tables: ArchivedTable[] = []
   for (const { schema, name, columns, parts } of SAMPLES) {

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { startObjectStore, type ObjectStore } from '@multiboard-sync/shared/testing/object-store'
+import type { S3Server } from '@multiboard-sync/shared/testing/swift'
 import { createDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose'
 
@@ -46,6 +47,8 @@ routes:
 export interface WorldOptions {
   source?: Parameters<typeof createDatabase>[0]
   target?: Parameters<typeof createDatabase>[0]
+  /** Where the agent is to keep its archives instead of in `store`, which then stays empty. */
+  storage?: S3Server & { bucket: string; prefix: string }
 }
 
 export async function openWorld(options: WorldOptions = {}): Promise<World> {
@@ -59,6 +62,7 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   made.defer(async () => await rm(dir, { recursive: true, force: true }))
   const agentPublicJwk = await writeKeys(dir)
   await writeFile(join(dir, 'agent.yaml'), POLICY)
+  const storage = options.storage ?? { ...store, bucket, prefix: 'mbs' }
   const env = {
     PATH: process.env['PATH'] ?? '',
     AGENT_CONFIG: join(dir, 'agent.yaml'),
@@ -66,12 +70,12 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
     AGENT_KEY_FILE: join(dir, 'agent.key.json'),
     TRUST_FILE: join(dir, 'trust.json'),
     AGENT_ID: 'vps1',
-    S3_ENDPOINT: store.endpoint,
-    S3_REGION: store.region,
-    S3_BUCKET: bucket,
-    S3_PREFIX: 'mbs',
-    S3_ACCESS_KEY_ID: store.accessKeyId,
-    S3_SECRET_ACCESS_KEY: store.secretAccessKey,
+    S3_ENDPOINT: storage.endpoint,
+    S3_REGION: storage.region,
+    S3_BUCKET: storage.bucket,
+    S3_PREFIX: storage.prefix,
+    S3_ACCESS_KEY_ID: storage.accessKeyId,
+    S3_SECRET_ACCESS_KEY: storage.secretAccessKey,
     S3_FORCE_PATH_STYLE: 'true',
     PRODUCTION_DATABASE_URL: source.url,
     STAGING_DATABASE_URL: target.url,
