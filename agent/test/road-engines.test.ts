@@ -2,7 +2,7 @@ import { createDatabase, templateDatabase, type TestDatabase } from '@multiboard
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { richSchema } from './postgres-rich-schema.ts'
 import { readCopied, readState } from './road/compare-databases.ts'
-import { runJobHere } from './road/values-job.ts'
+import { mustSucceed, runJobHere } from './road/values-job.ts'
 import { BELONGINGS, SHOP, SHOP_ROWS } from './road/values-belongings.ts'
 import { openWorld, type World } from './road/world.ts'
 
@@ -39,7 +39,7 @@ describe('truncate', () => {
     const before = await readState(target.url)
     const source = await readState(world.source.url)
 
-    expect(await syncInto(target)).toMatchObject({ outcome: 'succeeded', engine: 'truncate' })
+    expect(mustSucceed(await syncInto(target))).toMatchObject({ engine: 'truncate' })
 
     const after = await readState(target.url)
     expect(after.definitions).toEqual(before.definitions)
@@ -137,7 +137,7 @@ describe('truncate', () => {
     // Takes the snapshot, and no lock that the sync would have to wait for.
     await reader.query('select count(*) from pg_class')
 
-    expect(await syncInto(target)).toMatchObject({ outcome: 'succeeded', engine: 'truncate' })
+    expect(mustSucceed(await syncInto(target))).toMatchObject({ engine: 'truncate' })
 
     const seen = { customers: 50, orders: 50, events: 40, old: 0, totals: 50, by_index: 1 }
     expect(await read()).toEqual([seen])
@@ -156,7 +156,7 @@ describe('truncate', () => {
       seen.push(type)
       if (type === 'lock.waiting') void reader.query('commit')
     })
-    expect(result).toMatchObject({ outcome: 'succeeded', engine: 'truncate' })
+    expect(mustSucceed(result)).toMatchObject({ engine: 'truncate' })
     expect(seen.indexOf('lock.waiting')).toBeGreaterThan(0)
     expect(seen.indexOf('table.loaded')).toBeGreaterThan(seen.lastIndexOf('lock.waiting'))
     expect((await readState(target.url)).definitions).toEqual(before.definitions)
@@ -178,12 +178,12 @@ describe('create', () => {
       await (await source.client()).query('refresh materialized view app.from_function')
     const wanted = await carried(source)
 
-    expect(await syncInto(target, source)).toMatchObject({ outcome: 'succeeded', engine: 'create' })
+    expect(mustSucceed(await syncInto(target, source))).toMatchObject({ engine: 'create' })
     expect(await carried(target)).toEqual(wanted)
 
     const client = await target.client()
     await client.query(`delete from app.child; update app.base set y = 'changed'; select setval('app.shared', 13)`)
-    expect(await syncInto(target, source)).toMatchObject({ outcome: 'succeeded', engine: 'truncate' })
+    expect(mustSucceed(await syncInto(target, source))).toMatchObject({ engine: 'truncate' })
     expect(await carried(target)).toEqual(wanted)
   })
 

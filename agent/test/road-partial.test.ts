@@ -1,7 +1,7 @@
 import { createDatabase, templateDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from 'vitest'
 import { readCopied, readState } from './road/compare-databases.ts'
-import { runJobHere } from './road/values-job.ts'
+import { mustSucceed, runJobHere } from './road/values-job.ts'
 import { PARTIAL } from './road/values-partial.ts'
 import { hasTool, restoreWithPsql } from './road/values-tools.ts'
 import { openWorld, POLICY, type World } from './road/world.ts'
@@ -34,8 +34,7 @@ async function makeTarget(sql?: string): Promise<TestDatabase> {
 
 async function exported(tables?: string[]): Promise<string> {
   const result = await runJobHere(world, { kind: 'export', source: 'production', ...(tables ? { tables } : {}) })
-  expect(result).toMatchObject({ outcome: 'succeeded' })
-  return result.archive?.id ?? ''
+  return mustSucceed(result).archive?.id ?? ''
 }
 
 async function restored(target: TestDatabase, archive: string, tables?: string[]) {
@@ -103,7 +102,7 @@ describe('an archive of some tables', () => {
   it('restores by itself into an empty database, without what needs the other tables', async () => {
     const archive = await exported(['app.a'])
     const target = await makeTarget()
-    expect(await restored(target, archive)).toMatchObject({ outcome: 'succeeded', engine: 'create' })
+    expect(mustSucceed(await restored(target, archive))).toMatchObject({ engine: 'create' })
     expect(await objects(target)).toEqual(KEPT)
     const state = await readCopied(target.url)
     for (const name of ['app.a', 'app.m_kept']) expect(state.tables[name]).toEqual(whole.tables[name])
@@ -116,7 +115,7 @@ describe('an archive of some tables', () => {
   it.skipIf(!psql)('restores by psql alone into the same', async () => {
     const archive = await exported(['app.a', 'app.heir', 'app.m_1', 'app.spare'])
     const [target, plain] = [await makeTarget(), await makeTarget()]
-    expect(await restored(target, archive)).toMatchObject({ outcome: 'succeeded', engine: 'create' })
+    expect(mustSucceed(await restored(target, archive))).toMatchObject({ engine: 'create' })
     await restoreWithPsql(world, archive, plain.url)
     const state = await readCopied(target.url)
     expect(await readCopied(plain.url)).toEqual(state)
@@ -146,7 +145,7 @@ describe('an archive of some tables', () => {
     const target = await makeTarget(`update app.a set note = 'old'; update app.b set note = 'own'; delete from app.m;
       select setval('app.a_id_seq', 99); select setval('app.alone', 88); select setval('app.b_id_seq', 77);`)
     const before = await readState(target.url)
-    expect(await restored(target, archive)).toMatchObject({ outcome: 'succeeded', engine: 'truncate' })
+    expect(mustSucceed(await restored(target, archive))).toMatchObject({ engine: 'truncate' })
     const after = await readState(target.url)
     for (const name of ['app.a', 'app.m_1', 'app.m_2']) expect(after.tables[name]).toEqual(whole.tables[name])
     expect(after.tables['app.b']).toEqual(before.tables['app.b'])
@@ -164,7 +163,7 @@ describe('some tables of a whole archive', () => {
   it('are made in an empty target, without the others', async () => {
     const target = await makeTarget()
     const chosen = ['app.a', 'app."A.b"', 'app.heir', 'app.m_1', 'app.spare']
-    expect(await restored(target, archive, chosen)).toMatchObject({ outcome: 'succeeded', engine: 'create' })
+    expect(mustSucceed(await restored(target, archive, chosen))).toMatchObject({ engine: 'create' })
     const state = await readCopied(target.url)
     const names = ['app."A.b"', 'app.a', 'app.heir', 'app.m_1', 'app.spare']
     for (const name of names) expect(state.tables[name]).toEqual(whole.tables[name])
@@ -196,7 +195,7 @@ describe('some tables of a whole archive', () => {
     )
     const before = await readState(target.url)
     const result = await restored(target, archive, ['app.m', 'other.*'])
-    expect(result).toMatchObject({ outcome: 'succeeded', engine: 'truncate' })
+    expect(mustSucceed(result)).toMatchObject({ engine: 'truncate' })
     const after = await readState(target.url)
     for (const name of ['app.m_1', 'app.m_2', 'other.c']) expect(after.tables[name]).toEqual(whole.tables[name])
     for (const name of ['app.a', 'app.heir']) expect(after.tables[name]).toEqual(before.tables[name])
@@ -207,10 +206,10 @@ describe('some tables of a whole archive', () => {
     const target = await makeTarget(`update app.a set note = 'precious'; select setval('app.a_id_seq', 4000);`)
     const before = await readState(target.url)
     const job = await restored(target, archive, ['app.a'])
-    expect(job).toMatchObject({ outcome: 'succeeded', engine: 'truncate' })
+    expect(mustSucceed(job)).toMatchObject({ engine: 'truncate' })
     expect(await readState(target.url)).not.toEqual(before)
     const undone = await restored(target, job.safety_backup?.id ?? '')
-    expect(undone).toMatchObject({ outcome: 'succeeded', engine: 'truncate', target_state: 'changed' })
+    expect(mustSucceed(undone)).toMatchObject({ engine: 'truncate', target_state: 'changed' })
     expect(await readState(target.url)).toEqual(before)
   })
 
@@ -220,7 +219,7 @@ describe('some tables of a whole archive', () => {
     const target = await makeTarget()
     expect(await restored(target, archive, ['app.m_1'])).toMatchObject({ outcome: 'refused', code: 'policy-denied' })
     expect(await restored(target, archive, ['app.m'])).toMatchObject({ outcome: 'refused', code: 'policy-denied' })
-    expect(await restored(target, archive)).toMatchObject({ outcome: 'succeeded', engine: 'create' })
+    expect(mustSucceed(await restored(target, archive))).toMatchObject({ engine: 'create' })
     const { tables } = await readCopied(target.url)
     expect(Object.keys(tables).filter((name) => /app\.(m$|m_\d|b$)|other/.test(name))).toEqual([])
     expect(tables['app.a']).toEqual(whole.tables['app.a'])

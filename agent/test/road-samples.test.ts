@@ -6,7 +6,7 @@ import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest'
 import { readCopied } from './road/compare-databases.ts'
-import { runJobHere } from './road/values-job.ts'
+import { mustSucceed, runJobHere } from './road/values-job.ts'
 import { hasTool, majorOfPgDump, pgDump, restoreWithPsql } from './road/values-tools.ts'
 import { openWorld, type World } from './road/world.ts'
 
@@ -75,20 +75,22 @@ describe.skipIf(!samples)('a sample database', () => {
       const dump = async (url: string): Promise<string[]> => (pgDumpRuns ? await pgDump(url) : [])
       const dumped = await dump(source)
       const sync = async () =>
-        await runJobHere(
-          world,
-          { kind: 'sync', source: 'production', target: 'staging' },
-          { env: { PRODUCTION_DATABASE_URL: source, STAGING_DATABASE_URL: target } },
+        mustSucceed(
+          await runJobHere(
+            world,
+            { kind: 'sync', source: 'production', target: 'staging' },
+            { env: { PRODUCTION_DATABASE_URL: source, STAGING_DATABASE_URL: target } },
+          ),
         )
 
       const first = await sync()
-      expect(first).toMatchObject({ outcome: 'succeeded', engine: 'create' })
+      expect(first).toMatchObject({ engine: 'create' })
       expect(await readCopied(target)).toEqual(wanted)
       expect(await dump(target)).toEqual(dumped)
 
       await change(target)
       expect((await readCopied(target)).tables).not.toEqual(wanted.tables)
-      expect(await sync()).toMatchObject({ outcome: 'succeeded', engine: 'truncate' })
+      expect(await sync()).toMatchObject({ engine: 'truncate' })
       expect(await readCopied(target)).toEqual(wanted)
       expect(await dump(target)).toEqual(dumped)
 

@@ -77,7 +77,12 @@ async function disableTriggers(session: Session, tables: Map<number, TableInfo>)
   const alter = async (action: string, { schema, table, name }: Trigger): Promise<void> =>
     await session.run(`alter table ${quoteTable({ schema, name: table })} ${action} trigger ${quoteIdent(name)}`)
   for (const trigger of triggers) await alter('disable', trigger)
+  // What was done to a partitioned table's trigger was done to all its copies: those with a state of their own get it back.
+  const odd = [...all.values()].filter((copy) => {
+    const root = changeable(copy)
+    return root !== copy && triggers.has(root) && copy.enabled !== root.enabled
+  })
   return async () => {
-    for (const trigger of triggers) await alter(ENABLE[trigger.enabled] ?? 'enable', trigger)
+    for (const trigger of [...triggers, ...odd]) await alter(ENABLE[trigger.enabled] ?? 'enable', trigger)
   }
 }

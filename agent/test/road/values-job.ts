@@ -43,16 +43,8 @@ export async function syncHere(world: World, params: Record<string, unknown> = {
   return mustSucceed(await runJobHere(world, { kind: 'sync', source: 'production', target: 'staging', ...params }))
 }
 
-/** An archive → staging. Throws, with the job's own words, when it does not succeed. */
-export async function restoreHere(
-  world: World,
-  archive: string | undefined,
-  params: Record<string, unknown> = {},
-): Promise<JobResult> {
-  return mustSucceed(await runJobHere(world, { kind: 'restore', archive, target: 'staging', ...params }))
-}
-
-function mustSucceed(result: JobResult): JobResult {
+/** Throws, with the job's own words, when it did not succeed. */
+export function mustSucceed<Result extends JobResult>(result: Result): Result {
   if (result.outcome === 'succeeded') return result
   throw new Error([`${result.code}: ${result.message}`, ...(result.details ?? [])].join('\n'))
 }
