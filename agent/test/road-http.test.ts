@@ -125,10 +125,11 @@ test('a sync asked for over HTTP is followed to its end, and what it says is wha
   ])
   expect(again.result).toMatchObject({
     engine: 'truncate',
-    receipt: { job: second.id, fence: 1 + (view.result?.receipt?.fence ?? 0), engine: 'truncate' },
+    receipt: { job: second.id, fence: expect.any(Number), engine: 'truncate' },
     archive: { kind: 'export', job: second.id },
     safety_backup: { kind: 'safety-backup', source: 'staging', job: second.id, rows: 9_300 },
   })
+  expect(again.result?.receipt?.fence).toBeGreaterThan(view.result?.receipt?.fence ?? Infinity)
   expect(await readCopied(world.target.url)).toEqual(await readCopied(world.source.url))
   const receipts = await (
     await world.target.client()

@@ -54,7 +54,7 @@ async function exporting(): Promise<Caught> {
 /** A proxy's page instead of every answer; the requests themselves arrive. Returns how many were answered so far. */
 function answerHtml(): () => number {
   let count = 0
-  control.proxy.rewrite((bytes) => {
+  control.rewrite((bytes) => {
     if (!bytes.subarray(0, 5).equals(Buffer.from('HTTP/'))) return Buffer.alloc(0)
     count += 1
     return HTML
@@ -149,20 +149,20 @@ test("a proxy's page of HTML in place of every answer does not end the job", asy
   caught.release()
   await reaches(job, 'loading')
   await until('several pages', STEP_TIMEOUT_MS, () => answered() > 2)
-  control.proxy.rewrite(undefined)
+  control.rewrite(undefined)
   expect(await control.waitFor(job.id, 'succeeded')).toMatchObject({ target_state: 'changed' })
 })
 
 test('an order whose acceptance is not answered is accepted again, and run once', async () => {
   let pages = (): number => 0
-  control.proxy.rewrite((bytes) => {
+  control.rewrite((bytes) => {
     if (bytes.includes('"order":"')) pages = answerHtml()
     return bytes
   })
   const job = await control.ask(SYNC)
   await until('pages instead of the acceptance', STEP_TIMEOUT_MS, () => pages() > 1)
   expect(await outbox(job)).toEqual([])
-  control.proxy.rewrite(undefined)
+  control.rewrite(undefined)
   await control.waitFor(job.id, 'succeeded')
   const events = await control.events(job.id)
   expect(events.filter(({ type }) => type === 'job.accepted')).toHaveLength(1)
@@ -171,7 +171,7 @@ test('an order whose acceptance is not answered is accepted again, and run once'
 
 test('an agent that is stopped while nobody hears it tells the end at its next boot', async () => {
   let pages = (): number => 0
-  control.proxy.rewrite((bytes) => {
+  control.rewrite((bytes) => {
     if (bytes.includes('"order":"')) pages = answerHtml()
     return bytes
   })
@@ -181,7 +181,7 @@ test('an agent that is stopped while nobody hears it tells the end at its next b
   await until('the end in the journal', STEP_TIMEOUT_MS, async () => (await journal(job)).includes('"step":"finished"'))
   daemon.send('SIGTERM')
   expect(await daemon.exited()).toBe(0)
-  control.proxy.rewrite(undefined)
+  control.rewrite(undefined)
   daemon = await startDaemon(env)
   expect(await control.waitFor(job.id, 'canceled')).toMatchObject({ code: 'canceled', target_state: 'untouched' })
 })

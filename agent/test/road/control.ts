@@ -1,7 +1,7 @@
 import type { JobEvent } from '@multiboard-sync/shared/event'
 import { isFinished, type JobState } from '@multiboard-sync/shared/job-state'
 import { jobViewSchema, type JobView } from '@multiboard-sync/shared/protocol'
-import { startChaosProxy, type ChaosProxy } from '@multiboard-sync/shared/testing/chaos-proxy'
+import { startChaosProxy, type ChaosProxy, type Rewrite } from '@multiboard-sync/shared/testing/chaos-proxy'
 import { createDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { exportJWK, generateKeyPair } from 'jose'
 import { startControlPlane, type RunningControlPlane } from '../../../control-plane/src/start-control-plane.ts'
@@ -14,6 +14,8 @@ export interface Control extends AsyncDisposable {
   database: TestDatabase
   /** Between the agent and the control plane. */
   proxy: ChaosProxy
+  /** Changes what the agent hears; undefined ends that. To be used instead of the proxy's own. */
+  rewrite(change: Rewrite | undefined): void
   /** What the agent's environment needs. */
   env: { CONTROL_PLANE_URL: string }
   /** A person's call. */
@@ -43,6 +45,8 @@ export interface Frame {
 
 const ADMIN_TOKEN = 'an-admin-token-of-the-road-0123456789'
 const CALL_TIMEOUT_MS = 20_000
+/** Of the same length, so that nothing else of the answer changes: tests are not to wait for idle agents. */
+const QUICK_POLL = ['"poll_after_ms":2000', '"poll_after_ms": 200'] as const
 /** A job of these tests takes seconds on a quiet machine. */
 const JOB_TIMEOUT_MS = 60_000
 
@@ -58,6 +62,13 @@ export async function openControl(
   const port = await freePort()
   const proxy = made.use(await startChaosProxy({ target: { host: '127.0.0.1', port } }))
   const publicUrl = `http://127.0.0.1:${proxy.port}`
+  const rewrite: Control['rewrite'] = (change) =>
+    proxy.rewrite((bytes, place) => {
+      const text = bytes.toString('latin1')
+      const quick = text.includes(QUICK_POLL[0]) ? Buffer.from(text.replace(...QUICK_POLL), 'latin1') : bytes
+      return change ? change(quick, place) : quick
+    })
+  rewrite(undefined)
   let running: RunningControlPlane | undefined
   const start = async (): Promise<void> => {
     running = await startControlPlane({
@@ -95,6 +106,7 @@ export async function openControl(
   return {
     database,
     proxy,
+    rewrite,
     env: { CONTROL_PLANE_URL: publicUrl },
     call,
     ask: async (body) => {
