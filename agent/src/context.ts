@@ -7,7 +7,7 @@ import type { Receipt } from '@multiboard-sync/shared/protocol'
 import type { ObjectStore } from './archive/object-store.ts'
 import type { ManifestSigner, ManifestTrust } from './archive/sign-manifest.ts'
 import type { Journal } from './journal/journal.ts'
-import type { Plan } from './plan/plan.ts'
+import type { ExportPlan, Plan } from './plan/plan.ts'
 import type { DatabaseUrl } from './postgres/session.ts'
 import type { Lease } from './report/lease.ts'
 import type { Reporter } from './report/reporter.ts'
@@ -52,6 +52,8 @@ export interface JobRun {
 
 export interface JobFacts {
   plan?: Plan
+  /** Of an export that ends after its plan. */
+  exportPlan?: ExportPlan
   engine?: Engine
   targetState: TargetState
   archive?: ArchiveSummary

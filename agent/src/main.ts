@@ -1,6 +1,6 @@
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
-import { printPlan } from './plan/print-plan.ts'
+import { printExportPlan, printPlan } from './plan/print-plan.ts'
 import { archivesText, archiveText, readArchive, readArchives } from './cli/list-archives.ts'
 import { findingText, runDoctor } from './cli/doctor.ts'
 import { parseCommand, type Command } from './cli/parse-command.ts'
@@ -102,9 +102,15 @@ async function runJobCommand(
 ): Promise<number> {
   const line = progressSink(process.stderr)
   const { params, dryRun, json } = command
-  const { job, result, plan } = await runLocalJob(opened, params, { dryRun, sinks: json ? [] : [line], signal })
+  const { job, result, plan, exportPlan } = await runLocalJob(opened, params, {
+    dryRun,
+    sinks: json ? [] : [line],
+    signal,
+  })
   line.end()
-  if (dryRun && plan && result.outcome === 'succeeded') out(json ? JSON.stringify(plan) : printPlan(plan))
+  const isPlan = dryRun && result.outcome === 'succeeded'
+  if (isPlan && plan) out(json ? JSON.stringify(plan) : printPlan(plan))
+  else if (isPlan && exportPlan) out(json ? JSON.stringify(exportPlan) : printExportPlan(exportPlan))
   else out(json ? resultJson(job, result) : resultText(job, result))
   return CONFIGURATION_CODES.has(result.code ?? '') ? EXIT_CONFIGURATION : EXIT[result.outcome]
 }

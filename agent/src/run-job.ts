@@ -5,7 +5,7 @@ import { openSource } from './postgres/open-source.ts'
 import { allowJob } from './plan/allow-job.ts'
 import { makePlan } from './plan/make-plan.ts'
 import { openTarget } from './postgres/open-target.ts'
-import { originOfArchive, originOfSource } from './plan/origin.ts'
+import { exportPlanOf, originOfArchive, originOfSource } from './plan/origin.ts'
 import { readSource } from './plan/read-source.ts'
 import { partitionParents } from './plan/partition-parents.ts'
 import { selectArchived } from './plan/select-tables.ts'
@@ -26,7 +26,10 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       const route = allowJob(context.policy, params)
       await using source = await openSource(context.databaseUrl(params.source), 'export', signal)
       const asked = await readSource(source, params.tables, route, signal)
-      if (run.dryRun) return
+      if (run.dryRun) {
+        run.facts.exportPlan = exportPlanOf(asked)
+        return
+      }
       await writeArchive(context, job, run, asked, 'export')
       return
     }

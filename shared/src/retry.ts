@@ -25,7 +25,9 @@ export async function retry<T>(options: RetryOptions, attempt: (n: number) => Pr
       const ceilingMs = Math.min(options.maxDelayMs, options.firstDelayMs * 2 ** (n - 1))
       const delayMs = Math.round(ceilingMs / 2 + (Math.random() * ceilingMs) / 2)
       options.onRetry?.(error, n, delayMs)
-      await sleep(delayMs, undefined, { signal: options.signal })
+      await sleep(delayMs, undefined, { signal: options.signal }).catch(() => undefined)
+      // The wait's own AbortError would hide the reason.
+      options.signal.throwIfAborted()
     }
   }
 }

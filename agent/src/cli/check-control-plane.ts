@@ -36,7 +36,16 @@ export async function checkControlPlane(opened: OpenedContext, url: string, sign
   }
   const { context, key } = opened
   const { agent, version } = context
-  await connectControlPlane({ url, agent, key: key.privateKey, version }).archives({ archives: [] }, signal)
+  const controlPlane = connectControlPlane({ url, agent, key: key.privateKey, version })
+  try {
+    await controlPlane.archives({ archives: [] }, signal)
+  } catch (cause) {
+    if (!(cause instanceof SyncError) || cause.code !== 'unauthorized') throw cause
+    throw new SyncError('unauthorized', `The control plane does not know the agent "${agent}" by its key ${key.kid}.`, {
+      hint: "Register this agent's public key there; check AGENT_ID, and that CONTROL_PLANE_URL is the control plane's PUBLIC_URL.",
+      cause,
+    })
+  }
   return `it answers, knows the agent "${agent}" by its key ${key.kid}, and the clocks agree`
 }
 

@@ -68,7 +68,7 @@ function read(argv: string[]) {
 
 /** Node's further sentences speak of parseArgs() to programmers. */
 function firstSentence(text: string): string {
-  return `${text.split('. ')[0]?.replace(/\.$/, '') ?? text}.`
+  return `${text.split(/\. |\n/)[0]?.replace(/\.$/, '') ?? text}.`
 }
 
 function readParams(kind: string, words: string[], values: ReturnType<typeof read>['values']): JobParams {
@@ -85,7 +85,7 @@ function readParams(kind: string, words: string[], values: ReturnType<typeof rea
   const parsed = jobParamsSchema.safeParse(params)
   if (parsed.success) return parsed.data
   throw usage(
-    'The command line names something that cannot be.',
+    'The command line asks for something that cannot be.',
     parsed.error.issues.map(({ path, message }) => `${wordOf(path[0])}: ${message}`),
   )
 }

@@ -1,7 +1,10 @@
 import type { WriteStream } from 'node:tty'
 import type { Progress } from '@multiboard-sync/shared/event'
-import { formatBytes, formatCount, formatSeconds } from '@multiboard-sync/shared/sizes'
+import { formatBytes, formatNumberOf, formatSeconds } from '@multiboard-sync/shared/sizes'
 import type { ReportSink } from '../report/reporter.ts'
+
+/** With less than this the rate is that of opening connections. */
+const MIN_BYTES_FOR_ETA = 1_000_000
 
 /** One line that says where a job is: phase, table, rows, bytes, rate and what is left. Without line ends. */
 export function progressText(progress: Progress): string {
@@ -11,10 +14,10 @@ export function progressText(progress: Progress): string {
     phase.padEnd(10),
     tables_total > 0 ? `${tables_done}/${tables_total} tables` : '',
     share,
-    rows > 0 ? `${formatCount(rows)} rows` : '',
+    rows > 0 ? formatNumberOf(rows, 'row') : '',
     bytes > 0 ? formatBytes(bytes) : '',
     bytes_per_second > 0 ? `${formatBytes(bytes_per_second)}/s` : '',
-    eta_seconds === undefined ? '' : `${formatSeconds(eta_seconds)} left`,
+    eta_seconds === undefined || bytes < MIN_BYTES_FOR_ETA ? '' : `${formatSeconds(eta_seconds)} left`,
     table ?? '',
   ]
     .filter((part) => part !== '')

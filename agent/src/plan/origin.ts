@@ -1,6 +1,7 @@
 import type { ArchivedTable, Column, Manifest } from '@multiboard-sync/shared/manifest'
 import type { OpenedArchive } from '../archive/archive-reader.ts'
 import { POST_DATA, PRE_DATA, SEQUENCES } from '../archive/object-names.ts'
+import type { ExportPlan } from './plan.ts'
 import type { AskedSource } from './read-source.ts'
 
 /** What is to be loaded, wherever it comes from: a source at this moment, or an archive. */
@@ -43,6 +44,19 @@ export async function originOfArchive(archive: OpenedArchive, chosen: ArchivedTa
 function identityOf(manifest: Manifest): Origin['identity'] {
   const { system_identifier, database_oid, server_version } = manifest.source
   return { systemIdentifier: system_identifier, databaseOid: database_oid, serverVersion: server_version }
+}
+
+/** What an export of this source would store. */
+export function exportPlanOf(asked: AskedSource): ExportPlan {
+  const { database, tables, isPartial } = originOfSource(asked)
+  return {
+    kind: 'export',
+    source: database,
+    tables: tables.map(({ schema, name, rows, bytes }) => ({ schema, name, rows, bytes })),
+    rows: tables.reduce((sum, table) => sum + table.rows, 0),
+    bytes: tables.reduce((sum, table) => sum + table.bytes, 0),
+    whole: !isPartial,
+  }
 }
 
 /** A source as an origin; rows and bytes are estimates. */

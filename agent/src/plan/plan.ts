@@ -24,6 +24,18 @@ export interface Plan {
   max_row_drop_pct?: number
 }
 
+/** What an export will store. */
+export interface ExportPlan {
+  kind: 'export'
+  source: string
+  /** rows and bytes are estimates. */
+  tables: Pick<PlannedTable, 'schema' | 'name' | 'rows' | 'bytes'>[]
+  rows: number
+  bytes: number
+  /** True when the whole database is archived. */
+  whole: boolean
+}
+
 export interface PlannedTable {
   schema: string
   name: string

@@ -71,7 +71,7 @@ export function isMeant(table: TableName, patterns: string[] | undefined, route:
  * the route's exclusions may name them. Throws as selectTables does.
  */
 export function selectArchived(
-  manifest: Manifest,
+  manifest: Pick<Manifest, 'tables'>,
   parents: Map<string, TableName>,
   patterns: string[] | undefined,
   route: Route | undefined,

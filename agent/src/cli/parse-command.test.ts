@@ -1,0 +1,66 @@
+import { describe, expect, test } from 'vitest'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { parseCommand } from './parse-command.ts'
+
+const SYNC = ['sync', '--from', 'production', '--to', 'staging']
+const ARCHIVE = '20261122T080312Z-production-k7f2'
+
+describe('a command line that is wrong is refused in a sentence, with', () => {
+  test.each([
+    ['no command', []],
+    ["an unknown command, also one of JavaScript's own names", ['constructor']],
+    ['an unknown option', ['doctor', '--colour']],
+    ['an option of another command', ['export', '--from', 'production', '--to', 'staging']],
+    ['an option without its value', ['sync', '--from']],
+    ['an option whose value would be another option', ['sync', '--from', '--to', 'staging']],
+    ['no source', ['sync', '--to', 'staging']],
+    ['no target', ['restore', ARCHIVE]],
+    ['a word too many', ['doctor', 'now']],
+    ['a word too few', ['restore', '--to', 'staging']],
+    ['a name that no database can have', ['export', '--from', 'Production Database']],
+    ['an engine that does not exist', [...SYNC, '--engine', 'merge']],
+    ['a pattern that is none', [...SYNC, '--tables', 'a.b.c']],
+    ['a quote that is not closed', [...SYNC, '--tables', '"Comp,onent']],
+    ['an id that no archive can have', ['restore', '../../etc', '--to', 'staging']],
+    ['an id that no archive can have, to show', ['archives', 'show', 'x']],
+    ['something else than show', ['archives', 'delete', ARCHIVE]],
+  ])('%s', (_, argv) => {
+    const thrown = caught(argv)
+    expect(thrown.code).toBe('usage')
+    expect(thrown.message).toMatch(/^["A-Z][^\n]*\.$/)
+    expect(thrown.hint).toContain('--help')
+  })
+})
+
+test('commas and dots inside double quotes belong to the name', () => {
+  const tables = (text: string): unknown => {
+    const command = parseCommand([...SYNC, '--tables', text])
+    return command.name === 'job' ? command.params.tables : undefined
+  }
+  expect(tables('Component, "a,b"."c""d,e" ,public.*')).toEqual(['Component', '"a,b"."c""d,e"', 'public.*'])
+  expect(tables(',')).toEqual([])
+})
+
+test('each command is read with its options', () => {
+  expect(parseCommand(['--', ...SYNC, '--engine', 'create', '--dry-run', '--json'])).toEqual({
+    name: 'job',
+    params: { kind: 'sync', source: 'production', target: 'staging', engine: 'create' },
+    dryRun: true,
+    json: true,
+  })
+  expect(parseCommand(['restore', ARCHIVE, '--to', 'staging'])).toMatchObject({
+    params: { kind: 'restore', archive: ARCHIVE, target: 'staging', engine: 'auto' },
+  })
+  expect(parseCommand(['archives', 'show', ARCHIVE])).toEqual({ name: 'show', archive: ARCHIVE, json: false })
+  for (const argv of [['--help'], ['help'], ['sync', '-h']]) expect(parseCommand(argv).name).toBe('help')
+})
+
+function caught(argv: string[]): SyncError {
+  try {
+    parseCommand(argv)
+  } catch (thrown) {
+    if (thrown instanceof SyncError) return thrown
+    throw thrown
+  }
+  throw new Error(`${argv.join(' ')} was taken`)
+}

@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest'
+import { createRedactor } from './report/redact.ts'
+import { readEnv } from './env.ts'
+
+const complete = { S3_BUCKET: 'archive', S3_ACCESS_KEY_ID: 'key-id-1', S3_SECRET_ACCESS_KEY: 'canary-secret' }
+
+test('an empty variable is as good as none: defaults hold', () => {
+  const env = readEnv({ ...complete, AGENT_ID: '', S3_REGION: '', CONTROL_PLANE_URL: '' })
+  expect(env).toMatchObject({ AGENT_ID: 'local', S3_REGION: 'us-east-1', S3_FORCE_PATH_STYLE: false, S3_PREFIX: '' })
+  expect(env.CONTROL_PLANE_URL).toBeUndefined()
+})
+
+test('every mistake is named at once, and no value', () => {
+  const wrong = { AGENT_ID: 'Canary One', S3_ENDPOINT: 'canary', S3_PREFIX: '/canary/', S3_FORCE_PATH_STYLE: 'canary' }
+  const read = (): unknown => readEnv({ ...wrong, S3_ACCESS_KEY_ID: 'canary' })
+  expect(read).toThrow(
+    expect.objectContaining({
+      code: 'config-invalid',
+      details: [
+        expect.stringMatching(/^AGENT_ID: /),
+        expect.stringMatching(/^S3_ENDPOINT: /),
+        'S3_BUCKET is not set',
+        expect.stringMatching(/^S3_PREFIX: /),
+        'S3_SECRET_ACCESS_KEY is not set',
+        expect.stringMatching(/^S3_FORCE_PATH_STYLE: /),
+      ],
+    }),
+  )
+  expect(read).not.toThrow(/canary/i)
+})
+
+test('the secrets are every database URL, whatever its variable is called, and the passwords in them', () => {
+  const redact = createRedactor(
+    readEnv({
+      ...complete,
+      OLD_STAGING_URL: 'postgresql://user:canary-pw%2F1@host/db',
+      OTHER: 'postgres://user@host/db?password=canary-query',
+    }).secrets,
+  )
+  const told = redact(
+    'canary-secret key-id-1 canary-pw%2F1 canary-pw/1 canary-query postgresql://user:canary-pw%2F1@host/db',
+  )
+  expect(told).not.toMatch(/canary|key-id/)
+})

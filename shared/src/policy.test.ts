@@ -1,0 +1,104 @@
+import { describe, expect, test } from 'vitest'
+import { jobParamsSchema, type JobParams } from './job.ts'
+import { evaluatePolicy, policySchema, policySha256, routeAllows, type ArchiveOrigin, type Policy } from './policy.ts'
+
+const policy = policySchema.parse({
+  databases: {
+    production: { role: 'source', protected: true },
+    staging: { role: 'both' },
+    preview: { role: 'target' },
+    vault: { role: 'both', protected: true },
+  },
+  routes: [
+    { from: 'production', to: 'staging', tables: { include: ['public.*'], exclude: ['Session'] } },
+    { from: 'staging', to: 'preview' },
+    { from: 'preview', to: 'staging' },
+    { from: 'staging', to: 'production' },
+    { from: 'production', to: 'vault' },
+  ],
+})
+const ask = (params: unknown, archive?: ArchiveOrigin): string => {
+  const verdict = evaluatePolicy(policy, jobParamsSchema.parse(params) satisfies JobParams, archive)
+  if (verdict.allowed) return 'allowed'
+  expect(verdict.message).toMatch(/\.$/)
+  expect(verdict.hint).toMatch(/\.$/)
+  return verdict.code
+}
+const sync = (source: string, target: string): string => ask({ kind: 'sync', source, target })
+const restore = (target: string, archive?: ArchiveOrigin): string =>
+  ask({ kind: 'restore', archive: '20261122T080312Z-production-k7f2', target }, archive)
+
+describe('the policy', () => {
+  test('lets flow what a route names, and nothing else', () => {
+    expect(sync('production', 'staging')).toBe('allowed')
+    expect(sync('production', 'preview')).toBe('policy-denied')
+    expect(sync('staging', 'staging')).toBe('same-database')
+    expect(sync('nowhere', 'staging')).toBe('database-unknown')
+    expect(sync('constructor', 'staging')).toBe('database-unknown')
+  })
+
+  test('lets a role weigh more than a route', () => {
+    expect(sync('preview', 'staging')).toBe('policy-denied')
+    expect(sync('staging', 'production')).toBe('target-protected')
+  })
+
+  test('protects a database unless a route names it', () => {
+    expect(sync('staging', 'vault')).toBe('target-protected')
+    expect(sync('production', 'vault')).toBe('allowed')
+  })
+
+  test('lets be exported what is a source', () => {
+    expect(ask({ kind: 'export', source: 'production' })).toBe('allowed')
+    expect(ask({ kind: 'export', source: 'preview' })).toBe('policy-denied')
+  })
+
+  test('lets an archive go where its source may flow, and a safety backup where it is from', () => {
+    expect(restore('staging')).toBe('archive-unknown')
+    expect(restore('staging', { source: 'production', kind: 'export' })).toBe('allowed')
+    expect(restore('staging', { source: 'gone', kind: 'export' })).toBe('policy-denied')
+    expect(restore('staging', { source: 'staging', kind: 'safety-backup' })).toBe('allowed')
+    expect(restore('staging', { source: 'staging', kind: 'export' })).toBe('policy-denied')
+    expect(restore('production', { source: 'production', kind: 'safety-backup' })).toBe('target-protected')
+  })
+
+  test('names a table by itself or by what it is a part of', () => {
+    const [route] = policy.routes
+    if (!route) throw new Error('no route')
+    const named = (schema: string, name: string) => ({ schema, name })
+    expect(routeAllows(route, [named('public', 'Component')])).toBe(true)
+    expect(routeAllows(route, [named('audit', 'Component')])).toBe(false)
+    expect(routeAllows(route, [named('public', 'Session_1'), named('public', 'Session')])).toBe(false)
+  })
+})
+
+describe('the digest of a policy', () => {
+  const digest = (raw: unknown): string => policySha256(policySchema.parse(raw))
+  const small = { databases: { a: { role: 'source' }, b: { role: 'target' } }, routes: [{ from: 'a', to: 'b' }] }
+
+  test('is the same for the same meaning', () => {
+    const reordered = {
+      routes: [{ to: 'b', from: 'a', tables: { exclude: [], include: ['*.*'] } }],
+      verify: 'checksums',
+      databases: { b: { role: 'target' }, a: { protected: false, role: 'source' } },
+    }
+    expect(digest(reordered)).toBe(digest(small))
+  })
+
+  test('changes with anything that is meant', () => {
+    const others: Policy[] = [
+      { ...small, verify: 'counts' },
+      { ...small, routes: [] },
+      { ...small, routes: [{ from: 'a', to: 'b', max_row_drop_pct: 0 }] },
+      { ...small, databases: { ...small.databases, a: { role: 'both' } } },
+    ].map((raw) => policySchema.parse(raw))
+    const digests = new Set([digest(small), ...others.map(policySha256)])
+    expect(digests.size).toBe(others.length + 1)
+  })
+})
+
+test('a policy with a word that is not known is refused, whatever it may have meant', () => {
+  expect(policySchema.safeParse({ databases: {}, route: [] }).success).toBe(false)
+  expect(policySchema.safeParse({ databases: { a: { role: 'source', protect: true } } }).success).toBe(false)
+  const patterns = { databases: {}, routes: [{ from: 'a', to: 'b', tables: { include: ['a.b.c'] } }] }
+  expect(policySchema.safeParse(patterns).success).toBe(false)
+})
