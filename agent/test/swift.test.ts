@@ -102,8 +102,7 @@ describe("an S3 server that is not the project's own", () => {
       () => 200,
       (error: { $metadata?: { httpStatusCode?: number } }) => error.$metadata?.httpStatusCode,
     )
-    if (another.isSwift) expect(status).toBe(501)
-    else process.stderr.write(`A conditional put is answered ${status} by this server.\n`)
+    expect(another.isSwift ? [501] : [200, 501]).toContain(status)
     const once = { signal: deadline(), onlyIfAbsent: true }
     await bench.store.putText(key('once'), 'a', once)
     await bench.store.putText(key('once'), 'a', once)

@@ -14,6 +14,7 @@ wanted=2.35
 release_with_it=trixie
 
 give_up() {
+  said=yes
   echo "Swift cannot be fetched on this machine: $1" >&2
   exit 1
 }
@@ -29,7 +30,14 @@ if [ "${ID:-}" != debian ] || [ -z "${VERSION_CODENAME:-}" ]; then give_up 'it i
 mkdir -p "$1/apt/lists/partial" "$1/apt/cache/archives/partial" "$1/debs" "$1/root"
 folder=$(cd "$1" && pwd)
 log=$folder/apt/log
-trap 'rm -rf "$folder/apt" "$folder/debs"' EXIT
+
+put_away() {
+  local status=$? last
+  last=$(tail -n 1 "$log" 2>/dev/null) || true
+  rm -rf "$folder/apt" "$folder/debs"
+  if [ "$status" -ne 0 ] && [ -z "${said:-}" ]; then give_up "a step failed${last:+: $last}."; fi
+}
+trap 'put_away' EXIT
 
 # How to reach mirrors is the machine's affair; what apt does after an update on this machine is not ours to start.
 {
@@ -50,6 +58,7 @@ Acquire::https::Timeout "20";
 Acquire::AllowInsecureRepositories "false";
 APT::Get::AllowUnauthenticated "false";
 APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
 CONF
 } >"$folder/apt/apt.conf"
 
@@ -63,12 +72,12 @@ first_mirror() {
     awk -v codename="$VERSION_CODENAME" '$1 == codename && $2 == "main" && !found { print $3; found = 1 }'
 }
 
-mirror=$(first_mirror apt-get indextargets)
+mirror=$(first_mirror apt-get indextargets 2>>"$log") || true
 if [ -z "$mirror" ]; then
   # A bare container: before an update apt does not know its own mirrors.
   own=(-o Dir::Etc::sourcelist=/etc/apt/sources.list -o Dir::Etc::sourceparts=/etc/apt/sources.list.d)
-  private apt-get "${own[@]}" update -qq || true
-  mirror=$(first_mirror private apt-get "${own[@]}" indextargets)
+  private apt-get "${own[@]}" update -qq || true # Of other sources, some may fail.
+  mirror=$(first_mirror private apt-get "${own[@]}" indextargets) || true
 fi
 [ -n "$mirror" ] || give_up "apt knows no mirror for $VERSION_CODENAME."
 
