@@ -65,25 +65,6 @@ async function objects(database: TestDatabase): Promise<string[]> {
   return rows.map(({ name }) => name)
 }
 
-describe('which tables a job copies', () => {
-  it.each([
-    [['app.a'], ['app.a']],
-    [['app.?'], ['app.a', 'app.b', 'app.m_1', 'app.m_2']],
-    [
-      ['other.*', 'app.m_1'],
-      ['app.m_1', 'other.c'],
-    ],
-    [['app.m'], ['app.m_1', 'app.m_2']],
-    [['app."A.b"'], ['app.A.b']],
-    [
-      ['"app"."a"', 'app.he*'],
-      ['app.a', 'app.heir'],
-    ],
-  ])('%j means %j', async (patterns, names) => {
-    expect((await planned(patterns)).names).toEqual(names)
-  })
-})
-
 describe('an archive of some tables', () => {
   const KEPT = [
     'app.a',
@@ -107,7 +88,9 @@ describe('an archive of some tables', () => {
     const state = await readCopied(target.url)
     for (const name of ['app.a', 'app.m_kept']) expect(state.tables[name]).toEqual(whole.tables[name])
     for (const name of ['app.a_id_seq', 'app.alone']) expect(state.sequences[name]).toEqual(whole.sequences[name])
-    for (const line of state.definitions) if (!line.includes('b_id_seq')) expect(whole.definitions).toContain(line)
+    // The sequence of a table that stayed out has no owner.
+    const added = state.definitions.filter((line) => !whole.definitions.includes(line) && !line.includes('b_id_seq'))
+    expect(added).toEqual([])
     expect(state.definitions.filter((line) => /gone/.test(line))).toEqual([])
     expect(state.definitions.filter((line) => line.includes('"kept"')).length).toBeGreaterThan(1)
   })
@@ -227,11 +210,11 @@ describe('some tables of a whole archive', () => {
 })
 
 describe('a selection', () => {
-  it('follows the route: what it includes, less what it excludes', async () => {
+  it('takes names, wildcards, quoted names and partitioned tables, less what the route excludes', async () => {
     await world.writePolicy(`${POLICY.slice(0, POLICY.indexOf('routes:'))}routes:
-  - { from: production, to: staging, tables: { include: ['app.*'], exclude: ['app.m', 'app.b', 'app.a*'] } }`)
-    expect((await planned(undefined)).names).toEqual(['app.A.b', 'app.base', 'app.heir', 'app.spare'])
-    expect((await planned(['app.*'])).names).toEqual(['app.A.b', 'app.base', 'app.heir', 'app.spare'])
+  - { from: production, to: staging, tables: { include: ['app.*'], exclude: ['app.m_2', 'app.b', 'app.h*'] } }`)
+    const names = (await planned(['app."A.b"', 'app.sp*', 'app.?', 'app.h*'])).names
+    expect(names).toEqual(['app.A.b', 'app.a', 'app.m_1', 'app.spare'])
   })
 
   it.each([
