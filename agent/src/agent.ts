@@ -23,6 +23,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   const { opened, controlPlane, draining, stopping } = options
   const bootId = randomUUID()
   await using seen = await openSeenOrders(opened.context.stateDir)
+  draining.addEventListener('abort', () =>
+    log('info', 'Stopping: no new job begins. A second signal cancels a running one.'),
+  )
   let failures = 0
   let isSettled = false
   let isPublished = false
@@ -49,7 +52,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       failures += 1
       log('warning', error.message, { code: error.code, hint: error.hint, again_in_ms: Math.round(waitMs) })
     }
-    await sleep(waitMs, undefined, { signal: draining }).catch(() => log('info', 'Stopping.'))
+    await sleep(waitMs, undefined, { signal: draining }).catch(() => undefined)
   }
 }
 

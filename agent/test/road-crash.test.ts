@@ -63,7 +63,7 @@ async function boot(): Promise<void> {
 }
 
 async function catchAt(gate: Gate, message: RegExp, where: 'before' | 'after' = 'before'): Promise<Caught> {
-  return await withDeadline(`the message ${String(message)}`, STEP_TIMEOUT_MS, gate.catch(message, where))
+  return await withDeadline(`the message ${String(message)}`, STEP_TIMEOUT_MS, gate.stopAt(message, where))
 }
 
 /** Kills the agent, lets its lease lapse, and boots it again: how the job is shown before and after. */

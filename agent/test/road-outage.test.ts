@@ -48,7 +48,7 @@ beforeAll(async () => {
 afterAll(async () => await stack.disposeAsync())
 
 async function exporting(): Promise<Caught> {
-  return await withDeadline('the export', STEP_TIMEOUT_MS, store.catch(EXPORTING, 'before'))
+  return await withDeadline('the export', STEP_TIMEOUT_MS, store.stopAt(EXPORTING, 'before'))
 }
 
 /** A proxy's page instead of every answer; the requests themselves arrive. Returns how many were answered so far. */
@@ -181,6 +181,13 @@ test('an agent that is stopped while nobody hears it tells the end at its next b
   await until('the end in the journal', STEP_TIMEOUT_MS, async () => (await journal(job)).includes('"step":"finished"'))
   daemon.send('SIGTERM')
   expect(await daemon.exited()).toBe(0)
+  // The next boot is not heard either, and may be stopped like any other.
+  const before = pages()
+  daemon = await startDaemon(env)
+  await until('a page instead of the end', STEP_TIMEOUT_MS, () => pages() > before)
+  daemon.send('SIGTERM')
+  expect(await daemon.exited()).toBe(0)
+  expect(await control.job(job.id)).toMatchObject({ result: null })
   control.rewrite(undefined)
   daemon = await startDaemon(env)
   expect(await control.waitFor(job.id, 'canceled')).toMatchObject({ code: 'canceled', target_state: 'untouched' })

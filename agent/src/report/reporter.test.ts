@@ -80,6 +80,13 @@ it('starts each phase at zero and writes the phase down', async () => {
   expect(progress.at(-1)).not.toHaveProperty('table')
 })
 
+it('does not begin a phase again that goes on', () => {
+  const { events, phases, reporter } = startReporter()
+  for (const phase of ['preflight', 'preflight', 'loading', 'loading', 'building'] as const) reporter.phase(phase)
+  expect(phases).toEqual(['preflight', 'loading', 'building'])
+  expect(events.map(({ data }) => data['phase'])).toEqual(['preflight', 'loading', 'building'])
+})
+
 it('tells progress ten times a second at most and never loses the last', async () => {
   const { clock, progress, reporter } = startReporter()
   reporter.phase('exporting')

@@ -110,6 +110,12 @@ describe('the pace of reports', () => {
     expect(scene.plane.reports.map(({ atMs }) => atMs)).toEqual([1000, 19_000, 41_000])
   })
 
+  it('follows a short lease: one every quarter of it', async () => {
+    await restart((plane) => (plane.leaseMs = 12_000))
+    await scene.clock.pass(10_000)
+    expect(scene.plane.reports.map(({ atMs }) => atMs)).toEqual([1000, 4000, 7000, 10_000])
+  })
+
   it('is at most one every 2 s, however much happens', async () => {
     for (let n = 0; n < 100; n += 1) {
       scene.reporter.event('export.table-done', { n })
@@ -273,6 +279,12 @@ describe('the lease', () => {
     await scene.clock.pass(77_000)
     expect(scene.upload.lease.remainingMs()).toBe(0)
     expect(scene.lost).toEqual([])
+  })
+
+  it('loses at most a quarter to that', async () => {
+    await restart((plane) => (plane.leaseMs = 12_000))
+    await scene.clock.pass(0)
+    expect(scene.upload.lease.remainingMs()).toBe(9000)
   })
 
   it('is renewed at once when more of it is needed', async () => {

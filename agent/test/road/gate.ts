@@ -9,8 +9,8 @@ import { connect, createServer, type Socket } from 'node:net'
 export interface Gate extends AsyncDisposable {
   /** The same URL, through the gate. */
   url(direct: string): string
-  /** Resolves when a client has sent what matches; one catch at a time, once. */
-  catch(message: RegExp, where: 'before' | 'after'): Promise<Caught>
+  /** Resolves when a client has sent what matches; one message at a time, once. */
+  stopAt(message: RegExp, where: 'before' | 'after'): Promise<Caught>
   /** Resets every connection. */
   cutAll(): void
 }
@@ -76,7 +76,7 @@ export async function openGate(target: URL): Promise<Gate> {
       url.host = `127.0.0.1:${port}`
       return url.href.replace(/\/$/, '')
     },
-    catch: async (message, where) =>
+    stopAt: async (message, where) =>
       await new Promise((resolve) => {
         watch = { message, where, resolve }
       }),
