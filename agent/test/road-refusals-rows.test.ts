@@ -145,7 +145,7 @@ databases:
   staging: { role: target }
 routes:
   - { from: production, to: staging }
-limits: { lock_attempts: 2 }
+limits: { lock_attempts: 1 }
 `)
     const reader = await world.target.client()
     await reader.query('begin; select count(*) from public.part')

@@ -6,7 +6,7 @@ const again = new SyncError('storage-unreachable', 'Away.', { retryable: true })
 const options = { signal: new AbortController().signal, attempts: 3, firstDelayMs: 1, maxDelayMs: 2 }
 
 test('calls until it succeeds, and tells before each wait', async () => {
-  const onRetry = vi.fn()
+  const onRetry = vi.fn<(error: unknown, attempt: number, delayMs: number) => void>()
   const result = await retry({ ...options, onRetry }, async (n) => {
     if (n < 3) throw again
     return `call ${n}`
@@ -19,13 +19,13 @@ test('calls until it succeeds, and tells before each wait', async () => {
 })
 
 test('gives up with the last error after the attempts', async () => {
-  const attempt = vi.fn().mockRejectedValue(again)
+  const attempt = vi.fn<() => Promise<never>>().mockRejectedValue(again)
   await expect(retry(options, attempt)).rejects.toBe(again)
   expect(attempt).toHaveBeenCalledTimes(3)
 })
 
 test('does not call again what cannot succeed', async () => {
-  const attempt = vi.fn().mockRejectedValue(new Error('unexpected'))
+  const attempt = vi.fn<() => Promise<never>>().mockRejectedValue(new Error('unexpected'))
   await expect(retry(options, attempt)).rejects.toThrow('unexpected')
   expect(attempt).toHaveBeenCalledTimes(1)
 })

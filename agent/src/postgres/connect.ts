@@ -92,7 +92,7 @@ function refuseOthers({ name, viaProxy }: DatabaseUrl, client: pg.Client, row: {
   const announced = (client as pg.Client & { processID: number | null }).processID
   if (announced !== row.pid && !viaProxy) {
     throw new SyncError('database-pooler', `The URL of the database ${name} leads to a connection pooler.`, {
-      hint: 'Use the direct URL of the database: usually port 5432 instead of 6543, a host without "-pooler", no pgbouncer=true. Set viaProxy only for a proxy that keeps sessions apart.',
+      hint: 'Use the direct URL of the database: usually port 5432 instead of 6543, a host without "-pooler", no pgbouncer=true. Set via_proxy in agent.yaml only for a proxy that keeps sessions apart.',
     })
   }
   if (row.version < oldestServerVersion) {
