@@ -21,8 +21,8 @@ const STEP_TIMEOUT_MS = 50_000
 const SYNC = { kind: 'sync', source: 'production', target: 'staging' }
 /** Enough where the size does not matter; the other table refers to this one, from outside of the job. */
 const SMALL = { ...SYNC, tables: ['public.Component'] }
-/** Short enough to wait for its end; the agent renews it every two seconds. */
-const LEASE_MS = 8_000
+/** Short enough to wait for its end; a commit wants 5 s of the three quarters that count. */
+const LEASE_MS = 9_000
 const GRACE_MS = 1_000
 /** COMMIT and the check of the deadline are one message. */
 const COMMIT = /lease deadline/

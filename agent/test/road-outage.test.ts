@@ -16,7 +16,7 @@ import { openWorld, type World } from './road/world.ts'
 /** The control plane goes away in the middle of real jobs, in the ways it can, and comes back. One world for all tests. */
 
 const STEP_TIMEOUT_MS = 50_000
-const LEASE_MS = 8_000
+const LEASE_MS = 9_000
 const SYNC = { kind: 'sync', source: 'production', target: 'staging' }
 const SQL = `
 create table public."Component" (id bigserial primary key, name text not null);
