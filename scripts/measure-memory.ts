@@ -10,7 +10,7 @@ import pg from 'pg'
 import { startObjectStore } from '../shared/testing/object-store.ts'
 import { startPostgres } from '../shared/testing/postgres.ts'
 import { formatBytes, formatSeconds } from '../shared/src/sizes.ts'
-import { agentMemoryEnv, agentNodeOptions } from './agent-process.ts'
+import { agentProcessEnv, agentNodeOptions } from './agent-process.ts'
 import { makeKeys } from './make-keys.ts'
 
 /*
@@ -82,7 +82,7 @@ async function fill(maintenance: string, production: string, rows: number): Prom
 
 async function run(what: string, args: string[], env: Record<string, string>): Promise<void> {
   const child = spawn(process.execPath, [...agentNodeOptions, MAIN, ...args, '--json'], {
-    env: { ...env, ...agentMemoryEnv },
+    env: { ...env, ...agentProcessEnv },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const [output] = await Promise.all([text(child.stdout), once(child, 'close')])

@@ -12,8 +12,8 @@ export default defineConfig({
           globalSetup: ['shared/testing/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
-          // Two cores: two files at a time keeps both busy; more only makes every deadline wait longer.
-          maxWorkers: 2,
+          // Two cores, and many tests that wait for a lease or a lock: the third file works while another waits.
+          maxWorkers: 3,
         },
       },
     ],

@@ -152,7 +152,7 @@ describe('the object store', () => {
 
   describe('reading over a bad line', () => {
     const key = `${PREFIX}/download`
-    const content = randomBytes(8 * MiB)
+    const content = randomBytes(32 * MiB)
     beforeAll(async () => await bench.store.putText(key, content, { signal: deadline() }))
 
     it('goes on where the connection broke', async () => {
@@ -255,7 +255,7 @@ describe('the object store', () => {
   })
 
   it('chooses parts so large that the expected bytes fit into 8,000 of them', () => {
-    expect(multipartBytes(0)).toBe(8 * MiB)
+    expect(multipartBytes(0)).toBe(5 * MiB)
     expect(multipartBytes(10e12) * 8000).toBeGreaterThanOrEqual(10e12)
     expect(multipartBytes(1e15)).toBe(5 * 1024 * MiB)
   })

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 
 import { SyncError } from '../../shared/src/sync-error.ts'
 import { withDeadline } from '../../shared/testing/postgres/deadline.ts'
-import { agentMemoryEnv, agentNodeOptions } from '../agent-process.ts'
+import { agentProcessEnv, agentNodeOptions } from '../agent-process.ts'
 
 export interface RunningAgent extends AsyncDisposable {
   /** Rejects when the agent ends before it is told to; never resolves. */
@@ -29,7 +29,7 @@ export async function startAgent(env: Record<string, string>, logFile: string): 
     process.execPath,
     [...agentNodeOptions, '--import', preload, main, 'run'],
     // A session of its own: Ctrl-C reaches the demo only, which then stops the agent in order.
-    { env: { ...env, ...agentMemoryEnv }, stdio: ['ignore', log.fd, log.fd, 'ipc'], detached: true },
+    { env: { ...env, ...agentProcessEnv }, stdio: ['ignore', log.fd, log.fd, 'ipc'], detached: true },
   )
   await once(child, 'spawn')
   let isStopping = false

@@ -31,6 +31,7 @@ export interface AgentRun {
   json: Record<string, unknown> | undefined
 }
 
+const COMPILE_CACHE = fileURLToPath(new URL('../../../.cache/compile', import.meta.url))
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url))
 const DEADLINE_MS = 55_000
 
@@ -65,6 +66,8 @@ export async function openWorld(options: WorldOptions = {}): Promise<World> {
   const storage = options.storage ?? { ...store, bucket, prefix: 'mbs' }
   const env = {
     PATH: process.env['PATH'] ?? '',
+    // Many processes start in these tests; from the second on none strips types again.
+    NODE_COMPILE_CACHE: COMPILE_CACHE,
     AGENT_CONFIG: join(dir, 'agent.yaml'),
     AGENT_STATE_DIR: join(dir, 'state'),
     AGENT_KEY_FILE: join(dir, 'agent.key.json'),
