@@ -16,6 +16,7 @@ import { checkCreate, checkOwnership, checkVersions } from './check-target.ts'
 import { chooseEngine } from './choose-engine.ts'
 import { compareSchema } from './compare-schema.ts'
 import type { Target } from '../postgres/open-target.ts'
+import { seesTargetLock } from '../postgres/target-lock.ts'
 import type { Origin } from './origin.ts'
 import type { Plan, PlannedTable } from './plan.ts'
 
@@ -63,13 +64,7 @@ export async function makePlan(request: PlanRequest, run: JobRun): Promise<Plan>
 
 async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> {
   const { origin, target, route } = request
-  // An archive may go back to where it is from, by the name that it is from.
-  const isPutBack = request.kind === 'restore' && origin.database === target.database.name
-  if (isSameDatabase(origin.identity, target.identity) && !isPutBack) {
-    throw new SyncError('same-database', `"${origin.database}" and "${target.database.name}" are the same database.`, {
-      hint: 'Two names lead to one database: check both URLs.',
-    })
-  }
+  await checkDifferent(request)
   checkVersions(origin.identity.serverVersion, target.identity.serverVersion)
   await checkBlockers(target)
   const present = (await readTables(target.session)).filter((table) => table.kind === 'r' || table.kind === 'p')
@@ -101,6 +96,23 @@ async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> 
     return plan
   }
   return await planTruncate(plan, request, present, originEntries, targetEntries)
+}
+
+/**
+ * Refuses a target that is the origin. A physical copy of it (a restored disk snapshot, pg_basebackup) has its identifiers
+ * too, but not its locks. A standby has neither its primary's locks nor rows of its own, and an archive cannot be asked.
+ */
+async function checkDifferent({ kind, origin, target }: PlanRequest): Promise<void> {
+  if (!isSameDatabase(origin.identity, target.identity)) return
+  // An archive may go back to where it is from, by the name that it is from.
+  if (kind === 'restore' && origin.database === target.database.name) return
+  const { live } = origin
+  if (live && !live.isInRecovery && !(await seesTargetLock(live.session, target.session))) return
+  throw new SyncError('same-database', `"${origin.database}" and "${target.database.name}" are the same database.`, {
+    hint: live
+      ? 'Two names lead to one database, or to a standby and its primary: check both URLs.'
+      : 'The archive is from this database, or from one that this is a physical copy of; restore it under the name it is from.',
+  })
 }
 
 async function planTruncate(

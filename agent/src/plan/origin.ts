@@ -1,6 +1,7 @@
 import type { ArchivedTable, Column, Manifest } from '@multiboard-sync/shared/manifest'
 import type { OpenedArchive } from '../archive/archive-reader.ts'
 import { POST_DATA, PRE_DATA, SEQUENCES } from '../archive/object-names.ts'
+import type { Session } from '../postgres/session.ts'
 import type { ExportPlan } from './plan.ts'
 import type { AskedSource } from './read-source.ts'
 
@@ -13,6 +14,8 @@ export interface Origin {
   schema: { preData: string; sequences: string; postData: string }
   /** True when the database had more tables than these. */
   isPartial: boolean
+  /** Of a source that is open now: it can be asked more. */
+  live?: { session: Session; isInRecovery: boolean }
 }
 
 interface OriginTable {
@@ -74,5 +77,6 @@ export function originOfSource(asked: AskedSource): Origin {
     })),
     schema,
     isPartial: patterns !== undefined,
+    live: { session: source.holder, isInRecovery: source.identity.isInRecovery },
   }
 }

@@ -16,3 +16,18 @@ export async function tryLockTarget(session: Session): Promise<boolean> {
 export async function waitForTargetLock(session: Session): Promise<void> {
   await session.query('select pg_advisory_lock($1, $2)', LOCK_KEYS)
 }
+
+/**
+ * True when the server of `session` is the one on which `holder` has the lock, whatever either is called: pg_locks shows
+ * every lock of a server and of no other.
+ */
+export async function seesTargetLock(session: Session, holder: Session): Promise<boolean> {
+  const [row] = await session.query<{ seen: boolean }>(
+    `select exists (
+       select from pg_catalog.pg_locks
+       where locktype = 'advisory' and granted and pid = $1 and classid = $2::oid and objid = $3::oid
+     ) as seen`,
+    [holder.backendPid, ...LOCK_KEYS],
+  )
+  return row?.seen ?? true
+}
