@@ -5,6 +5,7 @@ import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { finishJobs } from './finish-jobs.ts'
 import { log } from './log.ts'
 import type { AgentOptions, OpenedContext } from './open-context.ts'
+import { retryDelayMs } from './poll/retry-delay.ts'
 import { publishCatalogue } from './publish-catalogue.ts'
 import { settleUnfinished } from './settle-unfinished.ts'
 import { takeOrder } from './take-order.ts'
@@ -12,8 +13,6 @@ import { openSeenOrders } from './verify/seen-orders.ts'
 
 /** Polls may come this much earlier or later, so that agents do not come in step. */
 const POLL_JITTER = 0.2
-const BACKOFF_FIRST_MS = 1_000
-const BACKOFF_MAX_MS = 60_000
 
 /**
  * The agent: settle what a crash left, then poll, take an order, run it, and poll again. It only ever calls out.
@@ -48,9 +47,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
     } catch (thrown) {
       if (draining.aborted) break
       const error = toSyncError(thrown)
-      waitMs = Math.min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2 ** failures) * (0.5 + Math.random() / 2)
       failures += 1
-      log('warning', error.message, { code: error.code, hint: error.hint, again_in_ms: Math.round(waitMs) })
+      waitMs = retryDelayMs(error, failures)
+      log('warning', error.message, { code: error.code, hint: error.hint, again_in_ms: waitMs })
     }
     await sleep(waitMs, undefined, { signal: draining }).catch(() => undefined)
   }

@@ -10,6 +10,14 @@ test('an empty variable is as good as none: defaults hold', () => {
   expect(env.CONTROL_PLANE_URL).toBeUndefined()
 })
 
+test('a control plane beneath a path is refused, because signatures name the paths that it sees', () => {
+  const read = (): unknown => readEnv({ ...complete, CONTROL_PLANE_URL: 'https://sync.example.com/sub' })
+  expect(read).toThrow(
+    expect.objectContaining({ code: 'config-invalid', details: ['CONTROL_PLANE_URL: must have no path'] }),
+  )
+  expect(readEnv({ ...complete, CONTROL_PLANE_URL: 'https://sync.example.com' }).CONTROL_PLANE_URL).toBeDefined()
+})
+
 test('every mistake is named at once, and no value', () => {
   const wrong = { AGENT_ID: 'Canary One', S3_ENDPOINT: 'canary', S3_PREFIX: '/canary/', S3_FORCE_PATH_STYLE: 'canary' }
   const read = (): unknown => readEnv({ ...wrong, S3_ACCESS_KEY_ID: 'canary' })

@@ -9,7 +9,11 @@ const envSchema = z.object({
   AGENT_STATE_DIR: z.string().min(1).default('./.state'),
   AGENT_KEY_FILE: z.string().min(1).default('./agent.key.json'),
   TRUST_FILE: z.string().min(1).default('./trust.json'),
-  CONTROL_PLANE_URL: z.url({ protocol: /^https?$/ }).optional(),
+  // Signatures name paths as the control plane sees them: a prefix that a proxy strips would break every one.
+  CONTROL_PLANE_URL: z
+    .url({ protocol: /^https?$/ })
+    .refine((url) => new URL(url).pathname === '/', 'must have no path')
+    .optional(),
   S3_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
   S3_REGION: z.string().min(1).default('us-east-1'),
   S3_BUCKET: z.string().min(1),

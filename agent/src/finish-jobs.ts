@@ -27,6 +27,7 @@ export async function finishJobs(
       signal,
       onCancel: () => log('info', 'A job that has ended was asked to cancel.', { job }),
       onLost: (error) => log('warning', error.message, { job, code: error.code }),
+      onTrouble: (error) => log('warning', error.message, { job, code: error.code, hint: error.hint }),
       redact,
     })
     try {

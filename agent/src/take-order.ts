@@ -81,6 +81,7 @@ async function runOrder(options: AgentOptions, seen: SeenOrders, order: Order): 
     signal: new AbortController().signal,
     onCancel: () => cancel('The job was canceled.'),
     onLost: (error) => stop.abort(error),
+    onTrouble: (error) => log('warning', error.message, { job: id, code: error.code, hint: error.hint }),
     redact,
   })
   const result = await performJob(

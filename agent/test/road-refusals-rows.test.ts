@@ -98,7 +98,7 @@ create function public.judge(text) returns boolean language plpgsql immutable as
 create table public.part (id int primary key, name text not null check (public.judge(name)));`,
       },
     })
-    const { message } = await expectRefusal(world, sync, { ...rolledBack, code: 'query-failed' })
+    const { message } = await expectRefusal(world, sync, { ...rolledBack, code: 'load-failed' })
     expect(message).toContain('22P02')
     expect(message).toContain('public.part')
   })

@@ -17,7 +17,11 @@ export interface ControlPlaneConfig {
 
 const textSchema = z.string('is missing')
 
-const durationSchema = (defaultMs: number) => z.coerce.number().int().min(1).max(86_400_000).default(defaultMs)
+const durationSchema = (defaultMs: number, leastMs: number) =>
+  z.coerce.number().int().min(leastMs).max(86_400_000).default(defaultMs)
+
+/** Agents renew four times a lease and want five seconds left for a commit; with less than this no job could ever commit. */
+const LEAST_LEASE_MS = 10_000
 
 const jwkSchema = textSchema
   .transform((text, context) => {
@@ -42,8 +46,8 @@ const envSchema = z.object({
   ADMIN_TOKEN: textSchema.min(32, 'must have at least 32 characters'),
   PORT: z.coerce.number().int().min(0).max(65_535).default(8787),
   HOST: z.string().default('127.0.0.1'),
-  LEASE_MS: durationSchema(90_000),
-  LEASE_GRACE_MS: durationSchema(30_000),
+  LEASE_MS: durationSchema(90_000, LEAST_LEASE_MS),
+  LEASE_GRACE_MS: durationSchema(30_000, 1),
 })
 
 /** The configuration from the environment. Throws one `config-invalid` that lists every mistake, and no value. */

@@ -40,7 +40,7 @@ export async function loadTables(
         await pipeline(source, copy, { signal })
       } catch (error) {
         signal.throwIfAborted()
-        throw error instanceof SyncError ? error : fromPgError(error, `loading ${name}`)
+        throw error instanceof SyncError ? error : loadError(error, name)
       }
       if (copy.rowCount !== part.rows) throw miscounted(name, part.rows, copy.rowCount)
     }
@@ -51,6 +51,17 @@ export async function loadTables(
 
 function copySql(table: ArchivedTable): string {
   return `copy ${quoteTable(table)} ${copyColumns(table.columns)} from stdin with (freeze)`
+}
+
+/** What the server says to a row without naming a constraint: most often a value that the column's type does not take. */
+function loadError(error: unknown, table: string): SyncError {
+  const known = fromPgError(error, `loading ${table}`)
+  if (known.code !== 'query-failed') return known
+  return new SyncError('load-failed', known.message, {
+    hint: "A value does not fit the target's column, domain or trigger; compare the definitions of both sides.",
+    details: known.details,
+    cause: known.cause,
+  })
 }
 
 function miscounted(table: string, expected: number, found: number | null): SyncError {
