@@ -126,7 +126,7 @@ test('row security that binds the owner is refused by name, in a source and in a
       `do $$ begin create role ${role} login password 'canary-pw-4'; exception when duplicate_object then end $$`,
     )
     await client.query(`
-      grant pg_read_all_data to ${role}; grant execute on function pg_control_system() to ${role};
+      grant execute on function pg_control_system() to ${role};
       grant all on schema public to ${role};
       alter table public.part owner to ${role}; alter table public.free owner to ${role};
       alter table public.part enable row level security; alter table public.part force row level security;`)
