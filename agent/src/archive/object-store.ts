@@ -7,7 +7,7 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
-import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { getStream, type GetStreamOptions } from './get-stream.ts'
 import { putStream, type PutStreamOptions } from './put-stream.ts'
 import { fromStorageError, readStorageFault } from './storage-error.ts'
@@ -130,7 +130,11 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
       const { status } = readStorageFault(error)
       if (options.onlyIfAbsent && status === 412) {
         // A put whose answer was lost and which the SDK sent again meets itself.
-        const there = await getText(key, { signal: options.signal, maxBytes: Body.length }).catch(() => undefined)
+        const there = await getText(key, { signal: options.signal, maxBytes: Body.length }).catch((unread: unknown) => {
+          options.signal.throwIfAborted()
+          // Whether it is ours cannot be told while the store is away; an object that is gone or longer is not ours.
+          if (toSyncError(unread).retryable) throw unread
+        })
         if (there?.equals(Body)) return
         throw new SyncError('storage-failed', `${key} already exists.`, {
           hint: 'Archives are written once.',
