@@ -3,6 +3,7 @@ import type { JobParams } from '@multiboard-sync/shared/job'
 import type { Policy } from '@multiboard-sync/shared/policy'
 import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
 import type { Engine, TargetState } from '@multiboard-sync/shared/job'
+import type { TableProof } from '@multiboard-sync/shared/plan'
 import type { Receipt } from '@multiboard-sync/shared/protocol'
 import type { ObjectStore } from './archive/object-store.ts'
 import type { ManifestSigner, ManifestTrust } from './archive/sign-manifest.ts'
@@ -59,6 +60,12 @@ export interface JobFacts {
   archive?: ArchiveSummary
   safetyBackup?: ArchiveSummary
   receipt?: Receipt
+  /** Table by table, what was found in the target before the commit. */
+  proof?: TableProof[]
+  /** The replaced tables are kept beside. */
+  undoable?: boolean
+  /** Rows written to the replaced tables while the job ran. */
+  lateWrites?: number | undefined
   /** Of what was asked for: tables, rows and bytes (COPY text) that were copied. */
   tables: number
   rows: number

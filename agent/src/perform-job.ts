@@ -8,6 +8,9 @@ import { runJob } from './run-job.ts'
 /** What the agent's own log is needed for: the error's text says too little. */
 const NEEDS_CAUSE: ReadonlySet<SyncErrorCode> = new Set(['internal', 'query-failed', 'storage-failed', 'load-failed'])
 
+/** Tables whose proof travels with the result; the events tell of all. */
+const MAX_PROOF = 2000
+
 /** Runs a job to its end and says what became of it. Never throws: this is the one place that logs a failed job. */
 export async function performJob(context: AgentContext, job: Job, run: JobRun): Promise<JobResult> {
   const startedMs = performance.now()
@@ -39,6 +42,9 @@ function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number
     ...(facts.receipt ? { receipt: facts.receipt } : {}),
     ...(facts.archive ? { archive: facts.archive } : {}),
     ...(facts.safetyBackup ? { safety_backup: facts.safetyBackup } : {}),
+    ...(facts.proof ? { proof: facts.proof.slice(0, MAX_PROOF) } : {}),
+    ...(facts.undoable === undefined ? {} : { undoable: facts.undoable }),
+    ...(facts.lateWrites === undefined ? {} : { late_writes: facts.lateWrites }),
     tables: facts.tables,
     rows: facts.rows,
     bytes: facts.bytes,

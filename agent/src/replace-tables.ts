@@ -19,19 +19,15 @@ export interface Replacement {
   tables: ArchivedTable[]
 }
 
-/** The safety backup, then the guard against a source that lost its rows, then the one transaction that changes the target. */
+/**
+ * The tables of a target become those of an archive, by the plan's engine, which calls for the safety backup and the
+ * guard against a source that lost its rows when it suits it: always before anything live is changed.
+ */
 export async function replaceTables(context: AgentContext, job: Job, run: JobRun, change: Replacement): Promise<void> {
   const { target, plan, archive, origin, tables } = change
-  if (plan.engine !== 'create') {
-    await using present = await openSource(target.database, 'safety backup', run.signal)
-    const asked = await readSource(present, plan.tables.map(formatTableName), undefined, run.signal)
-    await writeArchive(context, job, run, asked, 'safety-backup')
-  }
-  const { safetyBackup } = run.facts
-  checkRowDrop(plan.max_row_drop_pct, tables, safetyBackup)
   const wanted = new Set(tables.map(formatTableName))
-  run.facts.targetState = 'rolled_back'
-  run.facts.receipt = await restore(
+  const { limits } = context.policy
+  const { receipt, proof, kept } = await restore(
     target,
     {
       engine: plan.engine,
@@ -44,14 +40,42 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
       job: job.id,
       epoch: job.epoch,
       fence: job.fence,
-      safetyBackup: safetyBackup?.id,
-      lockAttempts: context.policy.limits.lock_attempts,
+      protect: async () => await protect(context, job, run, change),
+      connections: limits.connections_per_database,
+      lockAttempts: limits.lock_attempts,
     },
-    run,
+    {
+      ...run,
+      changing: () => {
+        run.facts.targetState = 'rolled_back'
+      },
+    },
   )
-  run.facts.targetState = 'changed'
-  run.facts.tables = tables.length
-  run.facts.rows = tables.reduce((sum, table) => sum + table.rows, 0)
-  run.facts.bytes = tables.reduce((sum, table) => sum + table.bytes, 0)
+  Object.assign(run.facts, {
+    targetState: 'changed',
+    receipt,
+    proof,
+    undoable: kept !== undefined,
+    lateWrites: kept?.lateWrites,
+    tables: tables.length,
+    rows: tables.reduce((sum, table) => sum + table.rows, 0),
+    bytes: tables.reduce((sum, table) => sum + table.bytes, 0),
+  })
   await run.journal.record('committed', { target: target.database.name })
+}
+
+/** The safety backup of what will be replaced, and the row-drop guard, which needs its exact counts. */
+async function protect(
+  context: AgentContext,
+  job: Job,
+  run: JobRun,
+  { target, plan, tables }: Replacement,
+): Promise<string | undefined> {
+  if (plan.engine !== 'create') {
+    await using present = await openSource(target.database, 'safety backup', run.signal)
+    const asked = await readSource(present, plan.tables.map(formatTableName), undefined, run.signal)
+    await writeArchive(context, job, run, asked, 'safety-backup')
+  }
+  checkRowDrop(plan.max_row_drop_pct, tables, run.facts.safetyBackup)
+  return run.facts.safetyBackup?.id
 }

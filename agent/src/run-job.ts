@@ -1,5 +1,6 @@
 import { openArchive } from './archive/archive-reader.ts'
 import { PRE_DATA } from './archive/object-names.ts'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { openSource } from './postgres/open-source.ts'
 import { allowJob } from './plan/allow-job.ts'
@@ -57,6 +58,9 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       if (run.dryRun) return
       run.facts.archive = archive.summary
       await replaceTables(context, job, run, { target, plan, archive, origin, tables })
+      return
     }
+    case 'undo':
+      throw new SyncError('nothing-to-undo', 'Undo is not joined yet.', { hint: 'Restore the safety backup.' })
   }
 }

@@ -3,12 +3,12 @@ import { isTablePattern } from './table-pattern.ts'
 
 /** Words for jobs that the API, the orders, the agent and its command line share. */
 
-export const jobKinds = ['sync', 'export', 'restore'] as const
+export const jobKinds = ['sync', 'export', 'restore', 'undo'] as const
 export const jobKindSchema = z.enum(jobKinds)
 export type JobKind = z.infer<typeof jobKindSchema>
 
 /** How the target is changed. `auto` lets the plan choose and say why. */
-export const engineSchema = z.enum(['create', 'truncate'])
+export const engineSchema = z.enum(['swap', 'create', 'merge', 'truncate'])
 export type Engine = z.infer<typeof engineSchema>
 export const engineChoiceSchema = z.enum(['auto', ...engineSchema.options])
 export type EngineChoice = z.infer<typeof engineChoiceSchema>
@@ -24,6 +24,7 @@ export const phaseSchema = z.enum([
   'preflight',
   'exporting',
   'backing-up',
+  'staging',
   'loading',
   'building',
   'proving',
@@ -37,6 +38,9 @@ export type Phase = z.infer<typeof phaseSchema>
 export const databaseNameSchema = z.string().regex(/^[a-z][a-z0-9_]{0,62}$/, 'lower-case letters, digits and _')
 export const agentIdSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and -')
 export const jobIdSchema = z.string().regex(/^j[0-9a-hjkmnp-tv-z]{12}$/, 'a job id such as j4k7q2m9xw1ab')
+
+/** True: the job ends after its plan, which is part of its result. Absent: it is done. */
+const dryRunSchema = z.literal(true).optional()
 
 /** Sorts by time, reads aloud, and is one path segment: `20261122T080312Z-production-k7f2`. */
 export const archiveIdSchema = z
@@ -58,14 +62,28 @@ export const jobParamsSchema = z.discriminatedUnion('kind', [
     target: databaseNameSchema,
     tables: tablesSchema.optional(),
     engine: engineChoiceSchema.default('auto'),
+    dry_run: dryRunSchema,
   }),
-  z.strictObject({ kind: z.literal('export'), source: databaseNameSchema, tables: tablesSchema.optional() }),
+  z.strictObject({
+    kind: z.literal('export'),
+    source: databaseNameSchema,
+    tables: tablesSchema.optional(),
+    dry_run: dryRunSchema,
+  }),
   z.strictObject({
     kind: z.literal('restore'),
     archive: archiveIdSchema,
     target: databaseNameSchema,
     tables: tablesSchema.optional(),
     engine: engineChoiceSchema.default('auto'),
+    dry_run: dryRunSchema,
+  }),
+  /** Puts back what `job` replaced in `target`: the previous tables, or where they are gone its safety backup. */
+  z.strictObject({
+    kind: z.literal('undo'),
+    target: databaseNameSchema,
+    job: jobIdSchema,
+    dry_run: dryRunSchema,
   }),
 ])
 export type JobParams = z.infer<typeof jobParamsSchema>

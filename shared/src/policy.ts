@@ -103,16 +103,22 @@ export function evaluatePolicy(policy: Policy, params: JobParams, archive?: Arch
         return deny('same-database', 'Source and target are the same database.', 'Name two different databases.')
       }
       return evaluateFlow(policy, params.source, params.target)
+    case 'undo':
+      return isTargeted(policy, params.target)
+        ? { allowed: true, route: undefined }
+        : deny('policy-denied', `No route of the policy leads to "${params.target}".`, 'Only a target can be undone.')
     case 'restore': {
       if (!archive)
         return deny('archive-unknown', 'The archive is not known.', 'List the archives and name one of them.')
       const isPutBack = archive.kind === 'safety-backup' && archive.source === params.target
-      const targeted =
-        policy.databases[params.target]?.role !== 'source' && policy.routes.some((route) => route.to === params.target)
-      if (isPutBack && targeted) return { allowed: true, route: undefined }
+      if (isPutBack && isTargeted(policy, params.target)) return { allowed: true, route: undefined }
       return evaluateFlow(policy, archive.source, params.target)
     }
   }
+}
+
+function isTargeted(policy: Policy, name: string): boolean {
+  return policy.databases[name]?.role !== 'source' && policy.routes.some((route) => route.to === name)
 }
 
 /** True when the route lets a table flow. `lineage` is the table and its partitioned ancestors: naming one of them names it. */

@@ -13,6 +13,7 @@ import {
 import { jobStates } from './job-state.ts'
 import { archiveSummarySchema } from './manifest.ts'
 import { sha256Schema } from './order.ts'
+import { planViewSchema, tableProofSchema } from './plan.ts'
 import { policySchema } from './policy.ts'
 
 /**
@@ -109,6 +110,14 @@ export const jobResultSchema = z.object({
   rows: z.int().nonnegative(),
   /** Uncompressed COPY text. */
   bytes: z.int().nonnegative(),
+  /** What was or would be done; of a dry run all there is. */
+  plan: planViewSchema.optional(),
+  /** Table by table, of a job that succeeded. At most 2,000. */
+  proof: z.array(tableProofSchema).max(2000).optional(),
+  /** True when the replaced tables are kept, so that an undo takes a moment. */
+  undoable: z.boolean().optional(),
+  /** Rows written to the replaced tables while the job ran: they are in the previous tables, not in the new ones. */
+  late_writes: z.int().nonnegative().optional(),
   seconds: z.number().nonnegative(),
   peak_rss_mb: z.number().nonnegative(),
 })

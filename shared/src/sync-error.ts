@@ -18,6 +18,7 @@ export type SyncErrorCode =
   | 'connection-lost'
   | 'permission-denied'
   | 'lock-timeout'
+  | 'old-snapshot'
   | 'disk-full'
   | 'query-failed'
   // policy, selection, plan
@@ -37,6 +38,7 @@ export type SyncErrorCode =
   | 'unsupported-object'
   | 'row-drop'
   | 'schema-changed'
+  | 'nothing-to-undo'
   // object storage and archives
   | 'bucket-missing'
   | 'storage-auth'
@@ -84,6 +86,7 @@ export type SyncErrorCode =
   | 'conflict'
   | 'stale-epoch'
   | 'job-finished'
+  | 'too-late'
   | 'event-gap'
 
 export interface SyncErrorOptions {
@@ -134,6 +137,7 @@ const REFUSALS: ReadonlySet<SyncErrorCode> = new Set([
   'target-empty',
   'unsupported-object',
   'row-drop',
+  'nothing-to-undo',
   'archive-unknown',
   'archive-incomplete',
   'archive-untrusted',

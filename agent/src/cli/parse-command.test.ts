@@ -18,7 +18,7 @@ describe('a command line that is wrong is refused in a sentence, with', () => {
     ['a word too many', ['doctor', 'now']],
     ['a word too few', ['restore', '--to', 'staging']],
     ['a name that no database can have', ['export', '--from', 'Production Database']],
-    ['an engine that does not exist', [...SYNC, '--engine', 'merge']],
+    ['an engine that does not exist', [...SYNC, '--engine', 'magic']],
     ['a pattern that is none', [...SYNC, '--tables', 'a.b.c']],
     ['a quote that is not closed', [...SYNC, '--tables', '"Comp,onent']],
     ['an id that no archive can have', ['restore', '../../etc', '--to', 'staging']],
@@ -35,7 +35,7 @@ describe('a command line that is wrong is refused in a sentence, with', () => {
 test('commas and dots inside double quotes belong to the name', () => {
   const tables = (text: string): unknown => {
     const command = parseCommand([...SYNC, '--tables', text])
-    return command.name === 'job' ? command.params.tables : undefined
+    return command.name === 'job' && command.params.kind === 'sync' ? command.params.tables : undefined
   }
   expect(tables('Component, "a,b"."c""d,e" ,public.*')).toEqual(['Component', '"a,b"."c""d,e"', 'public.*'])
   expect(tables(',')).toEqual([])

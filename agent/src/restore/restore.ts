@@ -1,119 +1,28 @@
-import type { Receipt } from '@multiboard-sync/shared/protocol'
-import { retry } from '@multiboard-sync/shared/retry'
-import { toSyncError } from '@multiboard-sync/shared/sync-error'
-import { formatTableName } from '@multiboard-sync/shared/table-pattern'
-import type { Journal } from '../journal/journal.ts'
 import type { Target } from '../postgres/open-target.ts'
-import { quoteTable } from '../postgres/quote.ts'
-import type { Reporter } from '../report/reporter.ts'
-import type { Lease } from '../report/lease.ts'
-import { commit } from './commit.ts'
-import { create } from './create.ts'
-import { findTables } from './find-tables.ts'
-import type { Load } from './load.ts'
-import { proveTables } from './prove.ts'
-import { takeFence, writeReceipt } from './receipt.ts'
-import { truncate } from './truncate.ts'
+import { restoreInOneTransaction } from './in-one-transaction.ts'
+import type { Load, Restored, RestoreRun } from './load.ts'
 
 /*
- * Restore: an archive becomes a target's tables, in ONE transaction on ONE connection.
+ * Restore: an archive becomes a target's tables.
  *
- *   begin ─► lock ─► fence ─► engine (create | truncate) ─► analyze ─► prove ─► receipt ─► lease ─► deadline + commit
+ *   swap      load beside, prove, swap in one short transaction, keep the previous tables    swap/
+ *   merge     load beside, prove, one transaction of deletes and upserts                     merge/
+ *   create    one transaction: make, load, prove                                             in-one-transaction.ts
+ *   truncate  one transaction: empty, load, prove                                            in-one-transaction.ts
  *
- * Promises: until the commit nobody sees anything of it, and whatever ends it early (an error, a cancel, kill -9, a cut
- * cable) PostgreSQL itself puts everything back. After the commit the receipt says so, in the target.
- * Never: uses CASCADE on what was there before, commits without proof and receipt, commits after the lease has run out
- * by the target's clock.
+ * Promises: whatever ends it before its commit, the target is as it was; what is committed was proven, and has a receipt.
+ * Never: changes a live table before the safety backup is whole, uses CASCADE on what was there before, commits after the
+ * lease has run out by the target's clock.
  */
 
-/** The commit itself takes milliseconds; a lease with less than this left is renewed first. */
-const MIN_LEASE_MS = 5_000
-/** How long the finished load waits, holding its locks, for a control plane that is out of reach. */
-const LEASE_WAIT_MS = 180_000
-
-export interface RestoreRun {
-  reporter: Reporter
-  lease: Lease
-  journal: Journal
-  signal: AbortSignal
-}
-
-/** Throws what its steps throw, after the rollback. Returns the receipt's facts once it is committed. */
-export async function restore(target: Target, load: Load, run: RestoreRun): Promise<Receipt> {
-  const { session, database } = target
-  try {
-    const fence = await begin(target, load, run)
-    await (load.engine === 'create' ? create : truncate)(session, load, run.reporter, run.signal)
-    await session.run(`analyze ${load.tables.map(quoteTable).join(', ')}`)
-    await proveTables(session, load.tables, run.reporter)
-    const facts = receiptFacts(target, load, fence)
-    await writeReceipt(session, facts)
-
-    run.reporter.phase('swapping')
-    await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
-    await run.journal.record('committing', { target: database.name })
-    run.signal.throwIfAborted()
-    await commit(session, run.lease, load.job, database, run.signal)
-    return {
-      job: load.job,
-      epoch: load.epoch,
-      fence,
-      archive: facts.archive,
-      engine: facts.engine,
-      committed_at: new Date().toISOString(),
-    }
-  } catch (error) {
-    await rollBack(target)
-    throw error
-  }
-}
-
-/**
- * Opens the transaction with every lock it needs, in one LOCK TABLE statement: lock_timeout is per lock. Locks are asked
- * for in short tries, so that readers queue behind us for seconds at most.
- */
-async function begin(target: Target, load: Load, run: RestoreRun): Promise<number> {
-  const { session } = target
-  const options = { signal: run.signal, attempts: load.lockAttempts, firstDelayMs: 500, maxDelayMs: 10_000 }
-  return await retry(options, async (attempt) => {
-    try {
-      const toLock = load.engine === 'truncate' ? (await findTables(session, load.tables)).toLock : []
-      await session.run('begin')
-      if (toLock.length > 0) {
-        await session.run(`set local statement_timeout = '5s'`)
-        await session.run(`lock table ${toLock.join(', ')}`)
-        await session.run(`set local statement_timeout = 0`)
-      }
-      return await takeFence(session, { job: load.job, fence: load.fence, target: target.database.name })
-    } catch (error) {
-      await rollBack(target)
-      if (toSyncError(error).code === 'lock-timeout') {
-        run.reporter.event('lock.waiting', { attempt, tables: load.tables.slice(0, 5).map(formatTableName) })
-      }
-      throw error
-    }
-  })
-}
-
-function receiptFacts(target: Target, load: Load, fence: number) {
-  return {
-    job: load.job,
-    epoch: load.epoch,
-    fence,
-    target: target.database.name,
-    archive: load.archive.manifest.id,
-    safetyBackup: load.safetyBackup,
-    engine: load.engine,
-    tables: load.tables.length,
-    rows: load.tables.reduce((sum, table) => sum + table.rows, 0),
-  }
-}
-
-/** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */
-async function rollBack(target: Target): Promise<void> {
-  try {
-    await target.session.run('rollback')
-  } catch {
-    target.session.destroy()
+/** Throws what the engine throws, with the target as it was, except `outcome-unknown`. */
+export async function restore(target: Target, load: Load, run: RestoreRun): Promise<Restored> {
+  switch (load.engine) {
+    case 'create':
+    case 'truncate':
+      return await restoreInOneTransaction(target, load, run)
+    case 'swap':
+    case 'merge':
+      throw new Error(`engine ${load.engine} is not joined yet`)
   }
 }

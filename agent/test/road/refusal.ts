@@ -49,7 +49,7 @@ export async function expectRefusal(
   world: World,
   params: Record<string, unknown>,
   expected: Expected,
-): Promise<JobResult> {
+): Promise<Omit<JobResult, 'plan'>> {
   const before = await surroundings(world)
   const events: string[] = []
   const log = vi.spyOn(process.stderr, 'write').mockReturnValue(true)

@@ -23,7 +23,7 @@ export async function runJobHere(
   world: World,
   params: Record<string, unknown>,
   options: JobOptions = {},
-): Promise<JobResult & { plan: Plan | undefined }> {
+): Promise<Omit<JobResult, 'plan'> & { plan: Plan | undefined }> {
   await using opened = await openContext(readEnv({ ...world.env, ...options.env }))
   const sink: ReportSink = {
     phase: () => undefined,
@@ -39,12 +39,12 @@ export async function runJobHere(
 }
 
 /** production → staging. Throws, with the job's own words, when it does not succeed. */
-export async function syncHere(world: World, params: Record<string, unknown> = {}): Promise<JobResult> {
+export async function syncHere(world: World, params: Record<string, unknown> = {}): Promise<Omit<JobResult, 'plan'>> {
   return mustSucceed(await runJobHere(world, { kind: 'sync', source: 'production', target: 'staging', ...params }))
 }
 
 /** Throws, with the job's own words, when it did not succeed. */
-export function mustSucceed<Result extends JobResult>(result: Result): Result {
+export function mustSucceed<Result extends Omit<JobResult, 'plan'>>(result: Result): Result {
   if (result.outcome === 'succeeded') return result
   throw new Error([`${result.code}: ${result.message}`, ...(result.details ?? [])].join('\n'))
 }

@@ -1,0 +1,105 @@
+import { retry } from '@multiboard-sync/shared/retry'
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import type { Target } from '../postgres/open-target.ts'
+import { quoteTable } from '../postgres/quote.ts'
+import { commit } from './commit.ts'
+import { create } from './create.ts'
+import { findTables } from './find-tables.ts'
+import type { Load, Restored, RestoreRun } from './load.ts'
+import { proveTables } from './prove.ts'
+import { takeFence, writeReceipt } from './receipt.ts'
+import { truncate } from './truncate.ts'
+
+/*
+ * The engines create and truncate: an archive becomes a target's tables in ONE transaction on ONE connection.
+ *
+ *   begin ─► lock ─► fence ─► engine (create | truncate) ─► analyze ─► prove ─► receipt ─► lease ─► deadline + commit
+ *
+ * Promises: until the commit nobody sees anything of it, and whatever ends it early (an error, a cancel, kill -9, a cut
+ * cable) PostgreSQL itself puts everything back. After the commit the receipt says so, in the target.
+ * Never: uses CASCADE on what was there before, commits without proof and receipt, commits after the lease has run out
+ * by the target's clock.
+ */
+
+/** The commit itself takes milliseconds; a lease with less than this left is renewed first. */
+const MIN_LEASE_MS = 5_000
+/** How long the finished load waits, holding its locks, for a control plane that is out of reach. */
+const LEASE_WAIT_MS = 180_000
+
+/** Throws what its steps throw, after the rollback. Answers the receipt and the proof once it is committed. */
+export async function restoreInOneTransaction(target: Target, load: Load, run: RestoreRun): Promise<Restored> {
+  const { session, database } = target
+  const safetyBackup = await load.protect()
+  run.changing()
+  try {
+    const fence = await begin(target, load, run)
+    await (load.engine === 'create' ? create : truncate)(session, load, run.reporter, run.signal)
+    await session.run(`analyze ${load.tables.map(quoteTable).join(', ')}`)
+    const proof = await proveTables(session, load.tables, run.reporter)
+    const facts = receiptFacts(target, load, fence, safetyBackup)
+    await writeReceipt(session, facts)
+
+    run.reporter.phase('swapping')
+    await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
+    await run.journal.record('committing', { target: database.name })
+    run.signal.throwIfAborted()
+    await commit(session, run.lease, load.job, database, run.signal)
+    const { job, epoch } = load
+    const { archive, engine } = facts
+    return { receipt: { job, epoch, fence, archive, engine, committed_at: new Date().toISOString() }, proof }
+  } catch (error) {
+    await rollBack(target)
+    throw error
+  }
+}
+
+/**
+ * Opens the transaction with every lock it needs, in one LOCK TABLE statement: lock_timeout is per lock. Locks are asked
+ * for in short tries, so that readers queue behind us for seconds at most.
+ */
+async function begin(target: Target, load: Load, run: RestoreRun): Promise<number> {
+  const { session } = target
+  const options = { signal: run.signal, attempts: load.lockAttempts, firstDelayMs: 500, maxDelayMs: 10_000 }
+  return await retry(options, async (attempt) => {
+    try {
+      const toLock = load.engine === 'truncate' ? (await findTables(session, load.tables)).toLock : []
+      await session.run('begin')
+      if (toLock.length > 0) {
+        await session.run(`set local statement_timeout = '5s'`)
+        await session.run(`lock table ${toLock.join(', ')}`)
+        await session.run(`set local statement_timeout = 0`)
+      }
+      return await takeFence(session, { job: load.job, fence: load.fence, target: target.database.name })
+    } catch (error) {
+      await rollBack(target)
+      if (toSyncError(error).code === 'lock-timeout') {
+        run.reporter.event('lock.waiting', { attempt, tables: load.tables.slice(0, 5).map(formatTableName) })
+      }
+      throw error
+    }
+  })
+}
+
+function receiptFacts(target: Target, load: Load, fence: number, safetyBackup: string | undefined) {
+  return {
+    job: load.job,
+    epoch: load.epoch,
+    fence,
+    target: target.database.name,
+    archive: load.archive.manifest.id,
+    safetyBackup,
+    engine: load.engine,
+    tables: load.tables.length,
+    rows: load.tables.reduce((sum, table) => sum + table.rows, 0),
+  }
+}
+
+/** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */
+async function rollBack(target: Target): Promise<void> {
+  try {
+    await target.session.run('rollback')
+  } catch {
+    target.session.destroy()
+  }
+}
