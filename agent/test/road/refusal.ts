@@ -53,7 +53,7 @@ export async function expectRefusal(
   const before = await surroundings(world)
   const events: string[] = []
   const log = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
-  let result: JobResult
+  let result: Omit<JobResult, 'plan'>
   let logged: string
   try {
     result = await runJobHere(world, params, {
