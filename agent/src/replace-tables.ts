@@ -8,6 +8,7 @@ import type { Target } from './postgres/open-target.ts'
 import type { Origin } from './plan/origin.ts'
 import type { Plan } from './plan/plan.ts'
 import { readSource } from './plan/read-source.ts'
+import type { Reporter } from './report/reporter.ts'
 import { restore } from './restore/restore.ts'
 import { writeArchive } from './write-archive.ts'
 
@@ -40,7 +41,7 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
       job: job.id,
       epoch: job.epoch,
       fence: job.fence,
-      protect: async () => await protect(context, job, run, change),
+      protect: async (signal) => await protect(context, job, { ...run, signal }, change),
       connections: limits.connections_per_database,
       lockAttempts: limits.lock_attempts,
     },
@@ -49,10 +50,13 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
       changing: () => {
         run.facts.targetState = 'rolled_back'
       },
+      changed: async () => {
+        run.facts.targetState = 'changed'
+        await run.journal.record('committed', { target: target.database.name })
+      },
     },
   )
   Object.assign(run.facts, {
-    targetState: 'changed',
     receipt,
     proof,
     undoable: kept !== undefined,
@@ -61,7 +65,6 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
     rows: tables.reduce((sum, table) => sum + table.rows, 0),
     bytes: tables.reduce((sum, table) => sum + table.bytes, 0),
   })
-  await run.journal.record('committed', { target: target.database.name })
 }
 
 /** The safety backup of what will be replaced, and the row-drop guard, which needs its exact counts. */
@@ -72,10 +75,17 @@ async function protect(
   { target, plan, tables }: Replacement,
 ): Promise<string | undefined> {
   if (plan.engine !== 'create') {
+    const isBeside = plan.engine === 'swap' || plan.engine === 'merge'
+    const reporter = isBeside ? factsOnly(run.reporter) : run.reporter
     await using present = await openSource(target.database, 'safety backup', run.signal)
     const asked = await readSource(present, plan.tables.map(formatTableName), undefined, run.signal)
-    await writeArchive(context, job, run, asked, 'safety-backup')
+    await writeArchive(context, job, { ...run, reporter }, asked, 'safety-backup')
   }
   checkRowDrop(plan.max_row_drop_pct, tables, run.facts.safetyBackup)
   return run.facts.safetyBackup?.id
+}
+
+/** While the tables are loaded the phase and its progress are the load's. */
+function factsOnly({ event }: Reporter): Reporter {
+  return { phase: () => undefined, event, progress: () => undefined }
 }

@@ -1,7 +1,7 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { jobIdSchema, jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
+import { databaseNameSchema, jobIdSchema, jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
 import { archiveKindSchema, type ArchiveKind } from '@multiboard-sync/shared/manifest'
 import { jobResultSchema, type JobResult } from '@multiboard-sync/shared/protocol'
 import { openJsonLines, readJsonLines } from './json-lines.ts'
@@ -14,6 +14,9 @@ import { openJsonLines, readJsonLines } from './json-lines.ts'
  *
  *   accepted ─► archive-begun ─► upload-opened* ─► archive-written ─► backup-written ─► committing ─► committed ─► finished
  *                                                                      └ from here on only the receipt in the target knows
+ *
+ * Engines that load beside write staging ─► staged ─► loaded ─► built ─► proven before `committing`, the backup anywhere in
+ * between, and `tidied` when nothing of theirs is left to do in the target. Without it the next boot tidies up.
  */
 
 /** Long enough to look into an old failure; finished journals are small. */
@@ -34,6 +37,14 @@ const stepSchemas = {
   'upload-opened': z.object({ key: z.string(), uploadId: z.string() }),
   'archive-written': z.looseObject({ archive: z.string() }),
   'backup-written': z.looseObject({ archive: z.string() }),
+  /** Written before the first table is made beside the live ones. */
+  staging: z.looseObject({ target: databaseNameSchema }),
+  staged: z.looseObject({}),
+  loaded: z.looseObject({}),
+  built: z.looseObject({}),
+  proven: z.looseObject({}),
+  /** The stage is gone, and foreign keys that were added unvalidated are validated. */
+  tidied: z.looseObject({}),
   /** Written before COMMIT is sent. */
   committing: z.looseObject({}),
   committed: z.looseObject({}),
@@ -105,6 +116,38 @@ export async function unfinishedJournals(stateDir: string, now: Date = new Date(
     else if (now.getTime() - (await stat(path)).mtimeMs > KEEP_EMPTY_MS) await rm(path)
   }
   return unfinished.toSorted((a, b) => (a.acceptedAt < b.acceptedAt ? -1 : 1))
+}
+
+/** Jobs that made tables beside the live ones and have not tidied up, with the databases they did it in; oldest first. */
+export async function untidyJobs(
+  stateDir: string,
+): Promise<{ job: string; target: string; pid: number | undefined }[]> {
+  const untidy: { at: string; job: string; target: string; pid: number | undefined }[] = []
+  const folder = join(stateDir, 'journal')
+  for (const name of await listJournals(folder)) {
+    const lines = await readJsonLines(join(folder, name), lineSchema)
+    const last = lines.findLast(({ step }) => step === 'staging' || step === 'tidied')
+    if (last?.step !== 'staging') continue
+    const accepted = lines.findLast(({ step }) => step === 'accepted')
+    const pid = accepted && !finishOf(lines) ? stepSchemas.accepted.parse(accepted).pid : undefined
+    untidy.push({
+      at: last.at,
+      job: name.slice(0, -SUFFIX.length),
+      target: stepSchemas.staging.parse(last).target,
+      pid,
+    })
+  }
+  return untidy.toSorted((a, b) => (a.at < b.at ? -1 : 1))
+}
+
+/** The jobs of this agent that have ended and are remembered. */
+export async function finishedJobs(stateDir: string): Promise<Set<string>> {
+  const folder = join(stateDir, 'journal')
+  const finished = new Set<string>()
+  for (const name of await listJournals(folder)) {
+    if (finishOf(await readJsonLines(join(folder, name), lineSchema))) finished.add(name.slice(0, -SUFFIX.length))
+  }
+  return finished
 }
 
 /** The result written down for a job; undefined when there is none. For a completion that was never acknowledged. */

@@ -29,9 +29,20 @@ const LEASE_WAIT_MS = 180_000
 
 /** Throws what its steps throw, after the rollback. Answers the receipt and the proof once it is committed. */
 export async function restoreInOneTransaction(target: Target, load: Load, run: RestoreRun): Promise<Restored> {
-  const { session, database } = target
-  const safetyBackup = await load.protect()
+  const safetyBackup = await load.protect(run.signal)
   run.changing()
+  const restored = await replace(target, load, run, safetyBackup)
+  await run.changed()
+  return restored
+}
+
+async function replace(
+  target: Target,
+  load: Load,
+  run: RestoreRun,
+  safetyBackup: string | undefined,
+): Promise<Restored> {
+  const { session, database } = target
   try {
     const fence = await begin(target, load, run)
     await (load.engine === 'create' ? create : truncate)(session, load, run.reporter, run.signal)

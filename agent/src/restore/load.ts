@@ -28,7 +28,7 @@ export interface Load {
    * Takes the safety backup and asks the row-drop guard; answers the backup's id, undefined where nothing is replaced.
    * swap and merge call it while they load, the others before they begin; each exactly once.
    */
-  protect: () => Promise<string | undefined>
+  protect: (signal: AbortSignal) => Promise<string | undefined>
   /** Connections to the target at the same time, the one of `target` not counted. */
   connections: number
   /** Tries to get the locks on the target's tables, before giving up with `lock-timeout`. */
@@ -39,6 +39,8 @@ export interface Load {
 export interface RestoreRun {
   /** Called before the transaction that changes live tables: from then on a failure means that it was rolled back. */
   changing: () => void
+  /** Called once it is committed: from then on no failure can take it back. Resolves when the journal has it. */
+  changed: () => Promise<void>
   reporter: Reporter
   lease: Lease
   journal: Journal
