@@ -1,16 +1,14 @@
 import { openArchive } from './archive/archive-reader.ts'
-import { PRE_DATA } from './archive/object-names.ts'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { openSource } from './postgres/open-source.ts'
 import { allowJob } from './plan/allow-job.ts'
 import { makePlan } from './plan/make-plan.ts'
 import { openTarget } from './postgres/open-target.ts'
-import { exportPlanOf, originOfArchive, originOfSource } from './plan/origin.ts'
+import { exportPlanOf, originOfSource } from './plan/origin.ts'
 import { readSource } from './plan/read-source.ts'
-import { partitionParents } from './plan/partition-parents.ts'
-import { selectArchived } from './plan/select-tables.ts'
 import { replaceTables } from './replace-tables.ts'
+import { restoreArchive } from './restore-archive.ts'
 import { writeArchive } from './write-archive.ts'
 
 /**
@@ -51,13 +49,8 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       const archive = await openArchive(context, params.archive, signal)
       const route = allowJob(context.policy, params, archive.manifest)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
-      const parents = partitionParents(await archive.readSql(PRE_DATA))
-      const tables = selectArchived(archive.manifest, parents, params.tables, route)
-      const origin = await originOfArchive(archive, tables)
-      const plan = await makePlan({ kind: 'restore', origin, target, engine: params.engine, route }, run)
-      if (run.dryRun) return
-      run.facts.archive = archive.summary
-      await replaceTables(context, job, run, { target, plan, archive, origin, tables })
+      const { tables, engine } = params
+      await restoreArchive(context, job, run, { archive, target, tables, engine, route })
       return
     }
     case 'undo':
