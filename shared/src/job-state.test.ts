@@ -9,7 +9,9 @@ const changes: fc.Arbitrary<JobChange> = fc.oneof(
     { type: 'lease' },
     { type: 'accept' },
     { type: 'refuse' },
-    { type: 'cancel' },
+    { type: 'cancel', phase: null },
+    { type: 'cancel', phase: 'proving' },
+    { type: 'cancel', phase: 'swapping' },
     { type: 'expire' },
     { type: 'lapse' },
   ),
@@ -22,7 +24,8 @@ function step(state: JobState, change: JobChange): JobState | undefined {
   try {
     return nextState(state, change)
   } catch (error) {
-    const code = isFinished(state) ? 'job-finished' : 'conflict'
+    const isLate = change.type === 'cancel' && change.phase === 'swapping'
+    const code = isFinished(state) ? 'job-finished' : isLate ? 'too-late' : 'conflict'
     if (error instanceof SyncError && error.code === code) return undefined
     throw error
   }
@@ -58,10 +61,18 @@ test('whatever happens to a job in whatever order, it goes only where the pictur
 })
 
 test('a job that was canceled before its lease never runs, and a second cancel changes nothing', () => {
-  expect(nextState('queued', { type: 'cancel' })).toBe('canceled')
-  expect(nextState('running', { type: 'cancel' })).toBe('canceling')
-  expect(nextState('canceling', { type: 'cancel' })).toBe('canceling')
+  expect(nextState('queued', { type: 'cancel', phase: null })).toBe('canceled')
+  expect(nextState('running', { type: 'cancel', phase: 'proving' })).toBe('canceling')
+  expect(nextState('canceling', { type: 'cancel', phase: 'swapping' })).toBe('canceling')
   expect(step('canceled', { type: 'lease' })).toBeUndefined()
+})
+
+test('a job that has begun to swap is not canceled any more, whether its agent is heard of or not', () => {
+  for (const phase of ['swapping', 'reindexing', 'cleanup'] as const) {
+    for (const state of ['running', 'lost'] as const) {
+      expect(() => nextState(state, { type: 'cancel', phase })).toThrow(expect.objectContaining({ code: 'too-late' }))
+    }
+  }
 })
 
 test('a lost job comes back by a report, and ends by what its agent says', () => {

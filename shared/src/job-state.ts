@@ -1,5 +1,5 @@
 import { SyncError } from './sync-error.ts'
-import type { Outcome } from './job.ts'
+import type { Outcome, Phase } from './job.ts'
 
 /*
  * The states of a job, and everything that can move one. Both sides use this reducer; nothing else decides a transition.
@@ -7,7 +7,7 @@ import type { Outcome } from './job.ts'
  *   queued ──lease──► leased ──accept/report──► running ──complete──► succeeded | failed | canceled
  *     │  │              │ │                      │   │
  *     │  │              │ └──refuse──► refused   │   └──cancel──► canceling ──complete──► canceled | succeeded | failed
- *     │  └─cancel─► canceled  (before a lease)   │
+ *     │  └─cancel─► canceled  (before a lease)   │            (not from the phase swapping on: too late)
  *     └──expire──► expired                       └──lapse──► lost ──report──► running   (same epoch, fence still newest)
  *                                                             └────complete──► what the agent's journal and the receipt say
  *
@@ -32,7 +32,8 @@ export type JobChange =
   | { type: 'accept' }
   | { type: 'refuse' }
   | { type: 'report'; cancelAsked: boolean }
-  | { type: 'cancel' }
+  /** The phase that was reported last; null before the first report. */
+  | { type: 'cancel'; phase: Phase | null }
   | { type: 'expire' }
   | { type: 'lapse' }
   | { type: 'complete'; outcome: Outcome }
@@ -47,9 +48,12 @@ export function isActive(state: JobState): boolean {
   return ['leased', 'running', 'canceling'].includes(state)
 }
 
+/** The commit and what follows it: what is done by then is taken back by an undo, not by stopping. */
+const TOO_LATE_TO_CANCEL: ReadonlySet<Phase> = new Set(['swapping', 'reindexing', 'cleanup'])
+
 /**
- * The state after a change. Throws SyncError `job-finished` when the job has ended and `conflict` when the change does
- * not fit the state. A second cancel changes nothing.
+ * The state after a change. Throws SyncError `job-finished` when the job has ended, `too-late` for a cancel of a job that
+ * has begun to swap, and `conflict` when the change does not fit the state. A second cancel changes nothing.
  */
 export function nextState(state: JobState, change: JobChange): JobState {
   if (isFinished(state)) throw new SyncError('job-finished', `The job has already ended as ${state}.`)
@@ -72,6 +76,8 @@ export function nextState(state: JobState, change: JobChange): JobState {
       break
     case 'cancel':
       if (state === 'queued') return 'canceled'
+      if (state === 'canceling') return 'canceling'
+      if (change.phase !== null && TOO_LATE_TO_CANCEL.has(change.phase)) throw tooLate()
       if (isActive(state)) return 'canceling'
       if (state === 'lost') return 'lost'
       break
@@ -83,4 +89,10 @@ export function nextState(state: JobState, change: JobChange): JobState {
       break
   }
   throw new SyncError('conflict', `A job that is ${state} cannot ${change.type}.`)
+}
+
+function tooLate(): SyncError {
+  return new SyncError('too-late', 'The job has begun to swap: it cannot be stopped any more.', {
+    hint: 'Wait for its end. If it changed its target, POST /v1/jobs/:id/undo puts the previous tables back.',
+  })
 }

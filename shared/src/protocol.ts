@@ -21,9 +21,17 @@ import { policySchema } from './policy.ts'
  * control plane adds. The control plane sees names, numbers and codes only.
  */
 
-// Batches: at most 200 events and 256 KiB a request; the server refuses bodies over 1 MiB anyway.
+// Batches: at most 200 events and 256 KiB a request; the server refuses bodies over BODY_MAX_BYTES anyway.
 export const BATCH_MAX_EVENTS = 200
 export const BATCH_MAX_BYTES = 256 * 1024
+
+/** Of any request but a completion. */
+export const BODY_MAX_BYTES = 1024 * 1024
+/**
+ * Of a completion, which lists tables up to four times: plan, proof, archive and safety backup. 2,000 tables with names of
+ * 127 characters are 1.9 MB. Functions take bodies of 4.5 MB at most.
+ */
+export const COMPLETE_MAX_BYTES = 4 * 1024 * 1024
 
 const epochSchema = z.int().positive()
 /** Free text on the server: an agent may know codes that its control plane does not. */
@@ -136,7 +144,7 @@ export const completeReplySchema = z.looseObject({ state: z.string(), ack_aseq: 
 export const archivesRequestSchema = z.strictObject({ archives: z.array(archiveSummarySchema).max(500) })
 export type ArchivesRequest = z.infer<typeof archivesRequestSchema>
 
-/** A job as people see it. */
+/** A job as people see it. In lists its result comes without plan and proof. */
 export const jobViewSchema = z.object({
   id: jobIdSchema,
   agent: agentIdSchema,
@@ -153,6 +161,8 @@ export const jobViewSchema = z.object({
   stalled_ms: z.int().nullable(),
   progress: progressSchema.nullable(),
   result: jobResultSchema.nullable(),
+  /** The job that put back what this one had replaced. */
+  undone_by: jobIdSchema.nullable(),
   /** Of a refusal or failure, also before there is a result. */
   code: z.string().nullable(),
   message: z.string().nullable(),
@@ -160,13 +170,12 @@ export const jobViewSchema = z.object({
 })
 export type JobView = z.infer<typeof jobViewSchema>
 
+/** Seconds until the job must have been begun; then it expires. */
+const startWithinSchema = z.int().min(1).max(86_400).optional()
+
 /** Body of POST /v1/jobs: a job's params, flat, and who should do it when several agents could. */
 export const createJobSchema = z
-  .looseObject({
-    agent: agentIdSchema.optional(),
-    /** Seconds until the job must have been begun; then it expires. */
-    start_within_seconds: z.int().min(1).max(86_400).optional(),
-  })
+  .looseObject({ agent: agentIdSchema.optional(), start_within_seconds: startWithinSchema })
   .transform(({ agent, start_within_seconds, ...rest }, context) => {
     const params = jobParamsSchema.safeParse(rest)
     if (params.success) return { agent, start_within_seconds, params: params.data }
@@ -174,6 +183,12 @@ export const createJobSchema = z
     return z.NEVER
   })
 export type CreateJob = z.infer<typeof createJobSchema>
+
+/** Body of POST /v1/jobs/:id/undo; may be left out. */
+export const undoJobSchema = z.strictObject({
+  dry_run: z.literal(true).optional(),
+  start_within_seconds: startWithinSchema,
+})
 
 /** RFC 9457, application/problem+json: what makes an answer ours, and not a proxy's. */
 export const problemSchema = z.looseObject({

@@ -1,4 +1,5 @@
 import { agentIdSchema } from '@multiboard-sync/shared/job'
+import { COMPLETE_MAX_BYTES } from '@multiboard-sync/shared/protocol'
 import { claimedAgent, verifyRequest } from '@multiboard-sync/shared/signed-request'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { createMiddleware } from 'hono/factory'
@@ -23,7 +24,7 @@ export function requireAgent({ database, origin }: ControlPlane) {
   return createMiddleware<AgentEnv>(async function agent(c, next) {
     const authorization = c.req.header('authorization')
     const id = claimedAgent(authorization)
-    const body = await readBody(c.req.raw)
+    const body = await readBody(c.req.raw, c.req.path.endsWith('/complete') ? COMPLETE_MAX_BYTES : undefined)
     const key = agentIdSchema.safeParse(id).success ? await findKey(id) : undefined
     if (!key) throw new SyncError('unauthorized', "The request is not signed by a key of this control plane's agents.")
     const { pathname, search } = new URL(c.req.url)

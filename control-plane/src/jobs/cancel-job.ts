@@ -1,11 +1,13 @@
 import { isFinished, nextState } from '@multiboard-sync/shared/job-state'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { appendEvents, endEvent, type NewEvent } from '../events/append-events.ts'
 import type { Database } from '../store/open-database.ts'
-import { jobUnknown, selectJob, stateNow, type JobRow } from './job-row.ts'
+import { jobColumns, jobUnknown, selectJob, stateNow, type JobRow } from './job-row.ts'
 
 /**
  * Asks a job to stop. Before its lease it is canceled at once; later its agent is told, and stops unless the job is past
- * the point of no return. A second time changes nothing. Throws `not-found`, `job-finished`.
+ * the point of no return. A second time changes nothing. Throws `not-found`, `job-finished`, and `too-late` from the
+ * phase swapping on.
  */
 export async function cancelJob(database: Database, id: string, person: string): Promise<JobRow> {
   return await database.transaction(async (transaction) => {
@@ -13,7 +15,8 @@ export async function cancelJob(database: Database, id: string, person: string):
     if (!job) throw jobUnknown()
     if (job.state === 'canceled' || job.cancel_requested_at !== null) return job
     const current = stateNow(job)
-    const next = nextState(current, { type: 'cancel' })
+    if (current === 'succeeded' && job.target_state === 'changed') throw succeededAlready()
+    const next = nextState(current, { type: 'cancel', phase: job.phase })
     // A lease that lapsed stays as it is written, so that the next poll says `job.lost` once.
     const state = current === 'lost' ? job.state : next
     const [changed] = await transaction.query<JobRow>(writeCancel, [job.id, state, isFinished(state)])
@@ -29,9 +32,15 @@ export async function cancelJob(database: Database, id: string, person: string):
   })
 }
 
+function succeededAlready(): SyncError {
+  return new SyncError('job-finished', 'The job has already ended as succeeded.', {
+    hint: 'POST /v1/jobs/:id/undo puts back what it replaced.',
+  })
+}
+
 const writeCancel = `
   update multiboard.jobs set
     state = $2, cancel_requested_at = now(), finished_at = case when $3::boolean then now() end
   where id = $1
-  returning *, now() as read_at
+  returning ${jobColumns}
 `

@@ -52,12 +52,12 @@ export async function claimJob(
 }
 
 const selectClaimable = `
-  ${selectJob} from multiboard.jobs waiting
+  ${selectJob} from multiboard.jobs
   where agent = $1 and state = 'queued' and start_before > now() and not exists (
     select from multiboard.jobs busy
-    where busy.exclusive_key = waiting.exclusive_key and busy.state in ('leased', 'running', 'canceling')
+    where busy.exclusive_key = jobs.exclusive_key and busy.state in ('leased', 'running', 'canceling')
   )
-  order by created_at, id limit 1 for update of waiting skip locked
+  order by created_at, id limit 1 for update of jobs skip locked
 `
 
 const writeLease = `

@@ -5,7 +5,8 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { appendEvents, controlEvent } from '../events/append-events.ts'
 import type { Database, Queries } from '../store/open-database.ts'
 import { chooseAgent } from './choose-agent.ts'
-import { readJob, type JobRow } from './job-row.ts'
+import { checkUndo } from './check-undo.ts'
+import { changesNothing, readJob, type JobRow } from './job-row.ts'
 
 // Long enough for an agent that restarts, short enough that nobody is surprised by a sync they had forgotten.
 const START_WITHIN_S = 3600
@@ -27,7 +28,8 @@ export async function createJob(
       if (earlier !== undefined) return await readJob(transaction, earlier)
     }
     const { params } = input
-    const agent = await chooseAgent(transaction, params, input.agent)
+    const asked = params.kind === 'undo' ? await checkUndo(transaction, params, input.agent) : input.agent
+    const agent = await chooseAgent(transaction, params, asked)
     const seconds = input.start_within_seconds ?? START_WITHIN_S
     await transaction.query(insertJob, [
       id,
@@ -43,9 +45,9 @@ export async function createJob(
   })
 }
 
-/** What only one job at a time may hold. Exports change nothing, so they hold nothing that another job could want. */
+/** What only one job at a time may hold. What changes nothing holds nothing that another job could want. */
 function exclusiveKey(params: JobParams, id: string): string {
-  return params.kind === 'export' ? `source-only:${id}` : `target:${params.target}`
+  return params.kind === 'export' || changesNothing(params) ? `source-only:${id}` : `target:${params.target}`
 }
 
 interface KeyUse {

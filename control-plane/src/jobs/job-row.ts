@@ -33,11 +33,34 @@ export interface JobRow {
   code: string | null
   message: string | null
   hint: string | null
+  /** The job that undid this one. */
+  undone_by: string | null
   read_at: Date
 }
 
-/** Columns of a JobRow; to be followed by `from multiboard.jobs …`. */
-export const selectJob = 'select *, now() as read_at'
+/** By the index jobs_undos, and only where there can be one. */
+const undoneBy = `
+  case when jobs.state = 'succeeded' then (
+    select undo.id from multiboard.jobs undo
+    where undo.kind = 'undo' and undo.params ->> 'job' = jobs.id
+      and undo.state = 'succeeded' and undo.target_state = 'changed'
+    order by undo.created_at limit 1
+  ) end`
+
+const columnsWith = (result: string): string => `
+  id, agent, kind, params, requested_by, created_at, start_before, state, target_state, exclusive_key, epoch, fence,
+  lost_at, phase, stalled_ms, progress, progress_rev, cancel_requested_at, last_pos, last_aseq, started_at, finished_at,
+  ${result} as result, code, message, hint, ${undoneBy} as undone_by, now() as read_at
+`
+
+/** Columns of a JobRow of multiboard.jobs, for a statement in which it bears its own name. */
+export const jobColumns = columnsWith('result')
+
+/** The same without what makes a result long: a page of a hundred jobs with thousands of tables each would be too much. */
+export const jobColumnsForLists = columnsWith("result - 'plan' - 'proof'")
+
+/** To be followed by `from multiboard.jobs …`. */
+export const selectJob = `select ${jobColumns}`
 
 /** Reads a job without locking it. Throws `not-found`. */
 export async function readJob(queries: Queries, id: string): Promise<JobRow> {
@@ -68,9 +91,14 @@ export function stateNow(job: Pick<JobRow, 'state' | 'lost_at' | 'start_before' 
 }
 
 /** What can be said of the target when nobody reports any more: from loading on, only the agent knows. */
-export function targetStateWhenLost(job: Pick<JobRow, 'kind' | 'phase'>): TargetState {
+export function targetStateWhenLost(job: Pick<JobRow, 'params' | 'phase'>): TargetState {
   const isHarmless = job.phase === null || ['preflight', 'exporting', 'backing-up'].includes(job.phase)
-  return job.kind === 'export' || isHarmless ? 'untouched' : 'unknown'
+  return changesNothing(job.params) || isHarmless ? 'untouched' : 'unknown'
+}
+
+/** True for what only reads: exports, and plans that are not carried out. */
+export function changesNothing(params: JobParams): boolean {
+  return params.kind === 'export' || params.dry_run === true
 }
 
 /** A job as people see it. */
@@ -92,6 +120,7 @@ export function viewJob(job: JobRow): JobView {
     stalled_ms: job.stalled_ms,
     progress: job.progress,
     result: job.result,
+    undone_by: job.undone_by,
     code: job.code,
     message: job.message,
     hint: job.hint,

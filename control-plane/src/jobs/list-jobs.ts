@@ -2,7 +2,7 @@ import { jobIdSchema } from '@multiboard-sync/shared/job'
 import { z } from 'zod'
 import type { Database } from '../store/open-database.ts'
 import { encodeCursor, pageSchema } from '../web/page.ts'
-import { selectJob, type JobRow } from './job-row.ts'
+import { jobColumnsForLists, type JobRow } from './job-row.ts'
 
 export const jobPageSchema = pageSchema(z.tuple([z.iso.datetime(), jobIdSchema]))
 
@@ -12,7 +12,7 @@ export async function listJobs(
   { cursor, limit }: z.output<typeof jobPageSchema>,
 ): Promise<{ jobs: JobRow[]; next: string | undefined }> {
   const rows = await database.query<JobRow>(
-    `${selectJob} from multiboard.jobs
+    `select ${jobColumnsForLists} from multiboard.jobs
      where $1::timestamptz is null or (created_at, id) < ($1, $2)
      order by created_at desc, id desc limit $3`,
     [cursor?.[0] ?? null, cursor?.[1] ?? null, limit + 1],

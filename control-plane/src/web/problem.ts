@@ -23,6 +23,8 @@ const statusOf: Partial<Record<SyncErrorCode, number>> = {
   'stale-epoch': 409,
   'job-finished': 409,
   'fence-superseded': 409,
+  'too-late': 409,
+  'nothing-to-undo': 409,
   'body-too-large': 413,
   'event-gap': 416,
   internal: 500,

@@ -1,22 +1,21 @@
+import { BODY_MAX_BYTES } from '@multiboard-sync/shared/protocol'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { z } from 'zod'
 import { ProblemError } from './problem.ts'
 
-/** A batch of events is at most 256 KiB; nothing else comes near. */
-const BODY_MAX_BYTES = 1024 * 1024
 const MAX_LISTED_ERRORS = 20
 // Ours nest 6 levels at most. Parsers and PostgreSQL recurse, so depth costs stack.
 const MAX_DEPTH = 64
 
 /** The body as text. Throws `body-too-large` before or while reading, never after holding more than the limit. */
-export async function readBody(request: Request): Promise<string> {
-  if (Number(request.headers.get('content-length') ?? 0) > BODY_MAX_BYTES) throw tooLarge()
+export async function readBody(request: Request, maxBytes: number = BODY_MAX_BYTES): Promise<string> {
+  if (Number(request.headers.get('content-length') ?? 0) > maxBytes) throw tooLarge(maxBytes)
   if (!request.body) return ''
   const chunks: Uint8Array[] = []
   let bytes = 0
   for await (const chunk of request.body as ReadableStream<Uint8Array>) {
     bytes += chunk.byteLength
-    if (bytes > BODY_MAX_BYTES) throw tooLarge()
+    if (bytes > maxBytes) throw tooLarge(maxBytes)
     chunks.push(chunk)
   }
   return Buffer.concat(chunks).toString('utf8')
@@ -86,8 +85,8 @@ function invalidRequest(error: z.ZodError): ProblemError {
   )
 }
 
-function tooLarge(): SyncError {
-  return new SyncError('body-too-large', `The body is larger than ${BODY_MAX_BYTES} bytes.`, {
+function tooLarge(maxBytes: number): SyncError {
+  return new SyncError('body-too-large', `The body is larger than ${maxBytes} bytes.`, {
     hint: 'Send less at a time.',
   })
 }
