@@ -13,7 +13,7 @@ import { readForeignKeys } from '../postgres/foreign-keys.ts'
 import { isSameDatabase } from '../postgres/identity.ts'
 import { checkSource } from './check-source.ts'
 import { checkCreate, checkOwnership, checkVersions } from './check-target.ts'
-import { chooseEngine } from './choose-engine.ts'
+import { chooseCreate, chooseReplacement, type EngineDecision } from './choose-engine.ts'
 import { compareSchema } from './compare-schema.ts'
 import type { Target } from '../postgres/open-target.ts'
 import { seesTargetLock } from '../postgres/target-lock.ts'
@@ -74,23 +74,26 @@ async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> 
   ]
   const targetEntries = splitEntries(await dumpDefinitions(target.database, signal)).entries
   const conflicts = conflictsOf(originEntries, targetEntries)
-  const { engine, reason } = chooseEngine(request.engine, origin.tables, leaves(present), conflicts)
+  const presence = { asked: request.engine, wanted: origin.tables, present: leaves(present), conflicts }
+  const decision: EngineDecision =
+    chooseCreate(presence) ?? chooseReplacement('truncate', { findings: [], mergeBlockers: [] })
   const tables = origin.tables.map((table) => plannedTable(table, present))
   const plan: Plan = {
     kind: request.kind,
     source: origin.database,
     target: target.database.name,
-    engine,
-    reason,
+    engine: decision.engine,
+    reason: decision.reason,
     tables,
     rows: tables.reduce((sum, table) => sum + table.rows, 0),
     bytes: tables.reduce((sum, table) => sum + table.bytes, 0),
+    remade: [],
     outside_foreign_keys: [],
-    notices: [],
+    notices: [...decision.notices],
     whole: !origin.isPartial,
     ...(route?.max_row_drop_pct === undefined ? {} : { max_row_drop_pct: route.max_row_drop_pct }),
   }
-  if (engine === 'create') {
+  if (plan.engine === 'create') {
     await checkCreate(target.session, originEntries)
     plan.notices.push('owners and grants are not carried: everything created belongs to the role of the agent')
     return plan
@@ -152,7 +155,6 @@ async function planTruncate(
   plan.outside_foreign_keys = outside.map((key) => `${key.name} of ${formatTableName(key.table)}`)
   const { notices } = differences
   plan.notices.push(
-    'readers and writers of these tables wait while they are loaded',
     ...notices.slice(0, MAX_NOTICES),
     ...(notices.length > MAX_NOTICES ? [`and ${notices.length - MAX_NOTICES} more differences`] : []),
   )

@@ -7,11 +7,15 @@ export interface Plan {
   source: string
   target: string
   engine: Engine
-  /** Why this engine: `the target has none of these tables`. */
+  /** Why this engine, a clause: `the target has none of these tables`. */
   reason: string
   tables: PlannedTable[]
   rows: number
   bytes: number
+  /** What is in the target now and will be replaced; without it the tables are created. */
+  replaced?: Replaced
+  /** What is made again in a swap, or filled again: `view public.v`. */
+  remade: string[]
   /** Foreign keys of tables outside the job that point into it, or the other way round: checked again before commit. */
   outside_foreign_keys: string[]
   /** What the operator should know: what differs, what is not carried, who waits. */
@@ -22,6 +26,15 @@ export interface Plan {
   target_fingerprint?: string
   /** The route's guard, in percent; absent without one. */
   max_row_drop_pct?: number
+}
+
+/** Sizes of the tables that are replaced. */
+export interface Replaced {
+  /** Bytes of their rows, with TOAST. */
+  bytes: number
+  index_bytes: number
+  /** Of a swap: tables, views and materialized views that move. */
+  members: number
 }
 
 /** What an export will store. */

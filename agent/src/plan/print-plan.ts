@@ -1,42 +1,69 @@
-import { formatBytes, formatCount, formatNumberOf } from '@multiboard-sync/shared/sizes'
-import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import type { PlanView } from '@multiboard-sync/shared/plan'
+import { formatBytes, formatCount, formatNumberOf, formatSeconds } from '@multiboard-sync/shared/sizes'
 import type { ExportPlan, Plan } from './plan.ts'
+import { viewOf } from './view-of.ts'
 
 /** Of a long list of tables, this many are printed. */
 const MAX_TABLES = 40
 
 /** A plan for people: lines without colour, ready for a terminal. */
-export function printPlan(plan: Plan): string {
+export function printPlanView(view: PlanView): string {
   return [
-    `${plan.kind} ${plan.source} -> ${plan.target}`,
-    `engine   ${plan.engine}: ${plan.reason}`,
-    `backup   ${plan.engine === 'create' ? 'not needed: nothing is replaced' : 'the tables below are archived first'}`,
-    totalLine(plan),
+    view.target === undefined ? `${view.kind} ${view.source}` : `${view.kind} ${view.source} -> ${view.target}`,
+    view.engine === undefined ? `extent   ${view.reason}` : `engine   ${view.engine}: ${view.reason}`,
+    ...(view.engine === undefined ? [] : [`backup   ${BACKUP[view.engine]}`]),
+    totalLine(view),
+    `locks    ${view.locks}`,
+    ...(view.disk_bytes === 0 ? [] : [`disk     about ${formatBytes(view.disk_bytes)} ${diskText(view)}`]),
+    ...(view.seconds === undefined ? [] : [`time     roughly ${formatSeconds(view.seconds)}`]),
     '',
-    ...tableLines(plan.tables),
-    ...section('foreign keys to or from other tables, checked again before the commit', plan.outside_foreign_keys),
-    ...section('to know', plan.notices),
+    ...tableLines(view),
+    ...section('made again', view.remade),
+    ...section('foreign keys to or from other tables, checked again before the commit', view.outside_foreign_keys),
+    ...section('to know', view.notices),
   ].join('\n')
 }
 
-/** The plan of an export for people. */
+export function printPlan(plan: Plan): string {
+  return printPlanView(viewOf(plan))
+}
+
 export function printExportPlan(plan: ExportPlan): string {
-  const extent = plan.whole ? 'the whole database' : 'some of its tables'
-  return [`export ${plan.source}: ${extent}`, totalLine(plan), '', ...tableLines(plan.tables)].join('\n')
+  return printPlanView(viewOf(plan))
 }
 
-type Line = ExportPlan['tables'][number] & { target_rows?: number }
+const BACKUP: Record<NonNullable<PlanView['engine']>, string> = {
+  create: 'not needed: nothing is replaced',
+  swap: 'the tables below are archived while their successors load, and kept for undo',
+  merge: 'the tables below are archived while the rows load beside them',
+  truncate: 'the tables below are archived first',
+}
 
-function totalLine({ rows, bytes, tables }: { rows: number; bytes: number; tables: Line[] }): string {
+function diskText({ engine }: PlanView): string {
+  switch (engine) {
+    case 'swap':
+      return 'beside the tables, until the previous ones are dropped; as much write-ahead log while it loads'
+    case 'merge':
+      return 'beside the tables while the job runs; write-ahead log for the rows that differ'
+    case 'truncate':
+      return 'beside the tables until the commit, and as much write-ahead log'
+    case 'create':
+    case undefined:
+      return 'for the tables, and as much write-ahead log while it loads'
+  }
+}
+
+type Line = PlanView['tables'][number]
+
+function totalLine({ rows, bytes, tables, table_count: count }: PlanView): string {
   const isKnown = tables.every((table) => rowsText(table) !== UNKNOWN)
-  const count = isKnown ? `about ${formatNumberOf(rows, 'row')}` : 'a number that the server has not estimated yet,'
-  return `rows     ${count} in ${formatNumberOf(tables.length, 'table')}, ${formatBytes(bytes)}`
+  const text = isKnown ? `about ${formatNumberOf(rows, 'row')}` : 'a number that the server has not estimated yet,'
+  return `rows     ${text} in ${formatNumberOf(count, 'table')}, ${formatBytes(bytes)}`
 }
 
-function tableLines(unsorted: Line[]): string[] {
-  const tables = unsorted.toSorted((a, b) => b.bytes - a.bytes)
+function tableLines({ tables, table_count: count }: PlanView): string[] {
   const shown = tables.slice(0, MAX_TABLES)
-  const width = Math.max(5, ...shown.map((table) => formatTableName(table).length))
+  const width = Math.max(5, ...shown.map((table) => table.name.length))
   const hasTarget = tables.some((table) => table.target_rows !== undefined)
   const line = (name: string, rows: string, live: string, size: string): string =>
     [name.padEnd(width), rows.padStart(13), ...(hasTarget ? [live.padStart(14)] : []), size.padStart(9)].join('  ')
@@ -44,9 +71,9 @@ function tableLines(unsorted: Line[]): string[] {
     line('table', 'rows', 'rows in target', 'size'),
     ...shown.map((table) => {
       const live = table.target_rows === undefined ? '-' : formatCount(table.target_rows)
-      return line(formatTableName(table), rowsText(table), live, formatBytes(table.bytes))
+      return line(table.name, rowsText(table), live, formatBytes(table.bytes))
     }),
-    ...(tables.length > MAX_TABLES ? [`and ${tables.length - MAX_TABLES} more`] : []),
+    ...(count > shown.length ? [`and ${formatCount(count - shown.length)} more`] : []),
   ]
 }
 

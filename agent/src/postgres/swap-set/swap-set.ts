@@ -63,6 +63,10 @@ export interface Remade {
   kind: 'view' | 'function' | 'rule' | 'policy' | 'default'
   /** For people: `view public.v`, `policy p on public.o`. */
   what: string
+  /** Of the view or function itself; of the relation of a rule, policy or default. */
+  owner: string
+  /** Likewise. CREATE OR REPLACE asks for the right to create there. */
+  schema: string
   /** The relation that its statement locks: the view itself, the table of a rule, policy or default. */
   relation: (TableName & { kind: 'r' | 'p' | 'v' | 'm' | 'f' }) | undefined
   sql: string

@@ -1,0 +1,76 @@
+import { MAX_PLAN_TABLES, type PlanView } from '@multiboard-sync/shared/plan'
+import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import { estimateDiskBytes, estimateExportSeconds, estimateSeconds } from './estimate.ts'
+import type { ExportPlan, Plan } from './plan.ts'
+
+/** Of other lists, which are long only where something is odd, so many travel. */
+const MAX_LINES = 500
+
+/** The plan as people and pages see it: largest tables first, long lists cut, rough figures added. */
+export function viewOf(plan: Plan | ExportPlan): PlanView {
+  const tables = plan.tables.toSorted((a, b) => b.bytes - a.bytes).slice(0, MAX_PLAN_TABLES)
+  const common = {
+    source: plan.source,
+    tables: tables.map(viewOfTable),
+    table_count: plan.tables.length,
+    rows: plan.rows,
+    bytes: plan.bytes,
+  }
+  if (plan.kind === 'export') {
+    return {
+      ...common,
+      kind: 'export',
+      reason: plan.whole ? 'the whole database' : 'some of its tables',
+      remade: [],
+      outside_foreign_keys: [],
+      locks: 'nobody waits for it, but who changes the definition of one of these tables',
+      disk_bytes: 0,
+      seconds: estimateExportSeconds(plan.bytes, plan.tables.length),
+      notices: [],
+    }
+  }
+  return {
+    ...common,
+    kind: plan.kind,
+    target: plan.target,
+    engine: plan.engine,
+    reason: plan.reason,
+    remade: cut(plan.remade),
+    outside_foreign_keys: cut(plan.outside_foreign_keys),
+    locks: locksText(plan),
+    disk_bytes: estimateDiskBytes(plan),
+    seconds: estimateSeconds(plan),
+    notices: cut(plan.notices),
+  }
+}
+
+function viewOfTable(table: Plan['tables'][number] | ExportPlan['tables'][number]): PlanView['tables'][number] {
+  const target = 'target_rows' in table ? table.target_rows : undefined
+  return {
+    name: formatTableName(table),
+    rows: Math.round(table.rows),
+    bytes: Math.round(table.bytes),
+    ...(target === undefined ? {} : { target_rows: Math.round(target) }),
+  }
+}
+
+/** Who waits, on what, and how long. */
+function locksText({ engine, replaced, outside_foreign_keys: keys }: Plan): string {
+  switch (engine) {
+    case 'create':
+      return 'nobody waits: the tables are new'
+    case 'truncate':
+      return 'readers and writers of these tables wait while they are loaded'
+    case 'merge':
+      return 'readers never wait; writers of these tables wait while the rows that differ are changed'
+    case 'swap': {
+      const ms = Math.max(3, replaced?.members ?? 0)
+      const outside = keys.length === 0 ? '' : '; writers of outside tables wait while their keys are checked'
+      return `readers and writers wait a few milliseconds at the swap (about 1 ms a table, here ${ms} ms)${outside}`
+    }
+  }
+}
+
+function cut(lines: string[]): string[] {
+  return lines.length <= MAX_LINES ? lines : [...lines.slice(0, MAX_LINES), `and ${lines.length - MAX_LINES} more`]
+}
