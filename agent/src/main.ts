@@ -1,11 +1,12 @@
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
-import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import { isRefusal, SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { printExportPlan, printPlan } from './plan/print-plan.ts'
 import { archivesText, archiveText, readArchive, readArchives } from './cli/list-archives.ts'
 import { findingText, runDoctor } from './cli/doctor.ts'
 import { parseCommand, type Command } from './cli/parse-command.ts'
 import { errorText, resultJson, resultText } from './cli/print-result.ts'
 import { progressSink } from './cli/progress-line.ts'
+import { resolveUndo } from './cli/resolve-undo.ts'
 import { runLocalJob } from './cli/run-local-job.ts'
 import { USAGE } from './cli/usage.ts'
 import { runAgent } from './agent.ts'
@@ -80,6 +81,12 @@ async function execute(command: Command): Promise<number> {
     }
     case 'job':
       return await runJobCommand(opened, command, first)
+    case 'undo': {
+      const params = await resolveUndo(opened.context, command, first)
+      return await runJobCommand(opened, { ...command, name: 'job', params }, first)
+    }
+    case 'clean':
+      throw new SyncError('usage', 'There is no cleaning yet.', { hint: 'It comes with agent/src/clean.ts.' })
   }
 }
 
@@ -123,9 +130,10 @@ async function main(argv: string[]): Promise<number> {
     const error = toSyncError(thrown)
     if (error.code === 'internal') logFailure('', error)
     const { code, message, hint, details } = error
-    if (json) out(JSON.stringify({ outcome: 'failed', code, message, hint, details, target_state: 'untouched' }))
+    const outcome = isRefusal(code) ? 'refused' : 'failed'
+    if (json) out(JSON.stringify({ outcome, code, message, hint, details, target_state: 'untouched' }))
     else process.stderr.write(`${errorText(error)}\n`)
-    return CONFIGURATION_CODES.has(code) ? EXIT_CONFIGURATION : EXIT.failed
+    return CONFIGURATION_CODES.has(code) ? EXIT_CONFIGURATION : EXIT[outcome]
   }
 }
 

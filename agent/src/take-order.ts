@@ -92,7 +92,7 @@ async function runOrder(options: AgentOptions, seen: SeenOrders, order: Order): 
       lease: handle.lease,
       journal,
       signal: stop.signal,
-      dryRun: false,
+      dryRun: order.params.dry_run ?? false,
       facts: newFacts(),
     },
   )

@@ -26,6 +26,8 @@ beforeAll(async () => {
 afterAll(async () => await world[Symbol.asyncDispose]())
 
 const SYNC = ['sync', '--from', 'production', '--to', 'staging']
+/** Once the target has the tables. */
+const AGAIN = [...SYNC, '--engine', 'truncate']
 const wrongPassword = (): Record<string, string> => {
   const url = new URL(world.target.url)
   url.password = 'canary-pw-1'
@@ -50,12 +52,12 @@ describe('exit 0', () => {
   })
 
   test('is for success: programs read one object on the last line, and standard error is silent', async () => {
-    const run = await world.agent([...SYNC, '--json'])
+    const run = await world.agent([...AGAIN, '--json'])
     expectClean(run)
     expect([run.code, run.stderr]).toEqual([0, ''])
     expect(run.stdout.trim().split('\n')).toHaveLength(1)
     expect(Object.keys(run.json ?? {})).toEqual(
-      'outcome code message hint details job kind engine archive safety_backup target_state tables rows bytes seconds peak_rss_mb'.split(
+      'outcome code message hint details job kind engine archive safety_backup target_state tables rows bytes seconds peak_rss_mb undoable late_writes proof'.split(
         ' ',
       ),
     )
@@ -70,14 +72,14 @@ describe('exit 0', () => {
 
   test('is for a plan that could be carried out, of which nothing is done', async () => {
     const keys = await world.store.keys(world.bucket)
-    const forPrograms = await world.agent([...SYNC, '--dry-run', '--json'])
+    const forPrograms = await world.agent([...AGAIN, '--dry-run', '--json'])
     expect(forPrograms.json).toMatchObject({
       kind: 'sync',
       engine: 'truncate',
       source: 'production',
       target: 'staging',
     })
-    const forPeople = await world.agent([...SYNC, '--dry-run'])
+    const forPeople = await world.agent([...AGAIN, '--dry-run'])
     expect(forPeople.stdout).toMatch(/^sync production -> staging\nengine +truncate: /)
     expect([forPrograms.code, forPeople.code]).toEqual([0, 0])
     expect(await world.store.keys(world.bucket)).toEqual(keys)

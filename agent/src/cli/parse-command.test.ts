@@ -4,6 +4,7 @@ import { parseCommand } from './parse-command.ts'
 
 const SYNC = ['sync', '--from', 'production', '--to', 'staging']
 const ARCHIVE = '20261122T080312Z-production-k7f2'
+const JOB = 'j4k7q2m9xw1ab'
 
 describe('a command line that is wrong is refused in a sentence, with', () => {
   test.each([
@@ -24,6 +25,11 @@ describe('a command line that is wrong is refused in a sentence, with', () => {
     ['an id that no archive can have', ['restore', '../../etc', '--to', 'staging']],
     ['an id that no archive can have, to show', ['archives', 'show', 'x']],
     ['something else than show', ['archives', 'delete', ARCHIVE]],
+    ['an id that no job can have', ['undo', 'j1']],
+    ['two jobs to undo', ['undo', JOB, JOB]],
+    ['a target that no database can have', ['undo', '--to', 'Staging', JOB]],
+    ['an option of clean', ['undo', '--previous']],
+    ['a job to clean', ['clean', JOB]],
   ])('%s', (_, argv) => {
     const thrown = caught(argv)
     expect(thrown.code).toBe('usage')
@@ -52,6 +58,22 @@ test('each command is read with its options', () => {
     params: { kind: 'restore', archive: ARCHIVE, target: 'staging', engine: 'auto' },
   })
   expect(parseCommand(['archives', 'show', ARCHIVE])).toEqual({ name: 'show', archive: ARCHIVE, json: false })
+  expect(parseCommand(['undo', JOB, '--to', 'staging', '--dry-run'])).toEqual({
+    name: 'undo',
+    target: 'staging',
+    job: JOB,
+    dryRun: true,
+    json: false,
+  })
+  expect(parseCommand(['undo'])).toMatchObject({ name: 'undo', target: undefined, job: undefined, dryRun: false })
+  expect(parseCommand(['clean', '--previous', '--to', 'staging', '--json'])).toEqual({
+    name: 'clean',
+    target: 'staging',
+    previous: true,
+    dryRun: false,
+    json: true,
+  })
+  expect(parseCommand(['clean'])).toMatchObject({ target: undefined, previous: false })
   for (const argv of [['--help'], ['help'], ['sync', '-h']]) expect(parseCommand(argv).name).toBe('help')
 })
 

@@ -1,11 +1,21 @@
 import { parseArgs } from 'node:util'
-import { archiveIdSchema, jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
+import {
+  archiveIdSchema,
+  databaseNameSchema,
+  jobIdSchema,
+  jobParamsSchema,
+  type JobParams,
+} from '@multiboard-sync/shared/job'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 
 export type Command = { json: boolean } & (
   | { name: 'help' | 'run' | 'doctor' | 'archives' }
   | { name: 'show'; archive: string }
   | { name: 'job'; params: JobParams; dryRun: boolean }
+  /** Without a target it is the only one of the policy, without a job the last one there: resolve-undo.ts. */
+  | { name: 'undo'; target: string | undefined; job: string | undefined; dryRun: boolean }
+  /** Without a target: all of the policy. `previous`: the tables that are kept for an undo go, too. */
+  | { name: 'clean'; target: string | undefined; previous: boolean; dryRun: boolean }
 )
 
 const OPTIONS = {
@@ -13,6 +23,7 @@ const OPTIONS = {
   to: { type: 'string' },
   tables: { type: 'string' },
   engine: { type: 'string' },
+  previous: { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -26,6 +37,8 @@ const COMMANDS: Record<string, { options: string[]; words: [number, number] }> =
   export: { options: ['from', 'tables', 'dry-run'], words: [0, 0] },
   sync: { options: ['from', 'to', 'tables', 'engine', 'dry-run'], words: [0, 0] },
   restore: { options: ['to', 'tables', 'engine', 'dry-run'], words: [1, 1] },
+  undo: { options: ['to', 'dry-run'], words: [0, 1] },
+  clean: { options: ['to', 'previous', 'dry-run'], words: [0, 0] },
 }
 
 /** What a command line asks for. `argv` without node and script. Throws `usage` with what is wrong. */
@@ -43,7 +56,7 @@ export function parseCommand(argv: string[]): Command {
   if (foreign) throw usage(`"${command}" has no option --${foreign[0]}.`)
   if (words.length < known.words[0]) throw usage(`"${command}" needs the id of an archive.`)
   if (words.length > known.words[1]) throw usage(`"${command}" does not take the word "${words[known.words[1]]}".`)
-  const { json } = values
+  const { json, previous, 'dry-run': dryRun } = values
   switch (command) {
     case 'run':
     case 'doctor':
@@ -53,8 +66,12 @@ export function parseCommand(argv: string[]): Command {
       if (words[0] !== 'show' || !words[1]) throw usage('Write: archives show <archive>.')
       if (!archiveIdSchema.safeParse(words[1]).success) throw usage(`"${words[1]}" is not the id of an archive.`)
       return { name: 'show', archive: words[1], json }
+    case 'undo':
+      return { name: command, target: readTarget(values.to), job: readJob(words[0]), dryRun, json }
+    case 'clean':
+      return { name: command, target: readTarget(values.to), previous, dryRun, json }
     default:
-      return { name: 'job', params: readParams(command, words, values), dryRun: values['dry-run'], json }
+      return { name: 'job', params: readParams(command, words, values), dryRun, json }
   }
 }
 
@@ -88,6 +105,16 @@ function readParams(kind: string, words: string[], values: ReturnType<typeof rea
     'The command line asks for something that cannot be.',
     parsed.error.issues.map(({ path, message }) => `${wordOf(path[0])}: ${message}`),
   )
+}
+
+function readTarget(to: string | undefined): string | undefined {
+  if (to === undefined || databaseNameSchema.safeParse(to).success) return to
+  throw usage(`"${to}" is not the name of a database.`)
+}
+
+function readJob(id: string | undefined): string | undefined {
+  if (id === undefined || jobIdSchema.safeParse(id).success) return id
+  throw usage(`"${id}" is not the id of a job.`)
 }
 
 /** The command line's word for a field of the job. */

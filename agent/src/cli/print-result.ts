@@ -1,5 +1,6 @@
+import type { JobParams } from '@multiboard-sync/shared/job'
 import type { JobResult } from '@multiboard-sync/shared/protocol'
-import { formatBytes, formatNumberOf, formatSeconds } from '@multiboard-sync/shared/sizes'
+import { formatBytes, formatCount, formatNumberOf, formatSeconds } from '@multiboard-sync/shared/sizes'
 import type { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Job } from '../context.ts'
 
@@ -24,6 +25,9 @@ export function resultJson(job: Job, result: JobResult): string {
     bytes,
     seconds,
     peak_rss_mb,
+    undoable: result.undoable ?? null,
+    late_writes: result.late_writes ?? null,
+    proof: result.proof ?? null,
   })
 }
 
@@ -36,23 +40,42 @@ const TARGET_STATES = {
 
 /** A job's end for people. */
 export function resultText(job: Job, result: JobResult): string {
-  const { outcome, archive, safety_backup, engine } = result
-  const lines = [`${job.params.kind} ${outcome} in ${formatSeconds(result.seconds)}`]
+  const { outcome, archive, safety_backup } = result
+  const { params } = job
+  const lines = [`${params.kind} ${outcome} in ${formatSeconds(result.seconds)}`]
   if (result.message) lines.push(...errorLines(result))
-  if (job.params.kind !== 'export') lines.push(TARGET_STATES[result.target_state])
+  if (params.kind !== 'export') lines.push(targetText(params, result))
   if (archive) {
     lines.push(
       `archive        ${archive.id}  (${formatBytes(archive.compressed_bytes)} stored, ${formatBytes(archive.bytes)} of rows)`,
     )
   }
   if (safety_backup) lines.push(`safety backup  ${safety_backup.id}`)
-  if (outcome === 'succeeded') {
-    const proof = engine ? `, each table proven in the target (engine ${engine})` : ''
-    lines.push(
-      `proven         ${formatNumberOf(result.rows, 'row')} in ${formatNumberOf(result.tables, 'table')}${proof}`,
-    )
+  if (outcome === 'succeeded' && (params.kind === 'export' || result.proof)) lines.push(proofText(result))
+  if (result.late_writes) {
+    const rows = formatNumberOf(result.late_writes, 'row')
+    lines.push(`late writes    ${rows} written to the replaced tables meanwhile: kept there, not in the new ones`)
   }
+  if (result.undoable && params.kind !== 'export') lines.push(`undo: pnpm agent undo --to ${params.target} ${job.id}`)
   return lines.join('\n')
+}
+
+function targetText(params: JobParams, { target_state }: JobResult): string {
+  const isPutBack = params.kind === 'undo' && target_state === 'changed'
+  return isPutBack ? `The target holds what ${params.job} had replaced.` : TARGET_STATES[target_state]
+}
+
+/** The proof may list fewer tables than there were; what it says of their checksums is said of those. */
+function proofText({ rows, tables, proof, engine }: JobResult): string {
+  const compared = proof?.filter(({ checksum }) => checksum === 'equal').length ?? 0
+  const checksums =
+    compared === proof?.length
+      ? 'checksums equal'
+      : compared === 0
+        ? 'row counts equal'
+        : `row counts equal, checksums of ${formatCount(compared)} of them, too`
+  const found = proof ? `, ${checksums}${engine ? ` (engine ${engine})` : ''}` : ''
+  return `proven         ${formatNumberOf(rows, 'row')} in ${formatNumberOf(tables, 'table')}${found}`
 }
 
 /** An error for people: what, each finding, and what to do. */

@@ -4,10 +4,15 @@ usage: pnpm agent <command> [options]
 
   run                                    the daemon: poll the control plane, run its orders
   sync --from A --to B                   archive A, then make B's tables equal to A's
-      [--tables p,q] [--engine auto|create|truncate] [--dry-run]
+      [--tables p,q] [--engine auto|swap|create|merge|truncate] [--dry-run]
   export --from A [--tables p,q]         archive A
   restore <archive> --to B               bring an archive into B
       [--tables p,q] [--engine …] [--dry-run]
+  undo [<job>] [--to B] [--dry-run]      put back what a job replaced in B: the previous tables where they are
+                                         kept, else the safety backup; without <job> the last one, without
+                                         --to the only target of the policy
+  clean [--to B] [--previous]            remove what finished jobs of this agent left in B, or in every target;
+      [--dry-run]                        with --previous also the tables kept for an undo
   archives                               list the archives of the bucket
   archives show <archive>                one archive: its tables, rows and sizes
   doctor                                 check configuration, bucket, keys and every database

@@ -107,6 +107,32 @@ describe('an order', () => {
   })
 })
 
+describe('an order to undo or to plan', () => {
+  const undo = { kind: 'undo', target: 'staging', job: 'j000000000000' }
+  const asked = async (params: { kind: string; [name: string]: unknown }): Promise<Order> =>
+    await verifyOrder(await signed({ params, job: { id: JOB, kind: params.kind, epoch: 1, fence: 7 } }), context())
+
+  it('is accepted where a route leads to its target', async () => {
+    expect((await asked(undo)).params).toEqual(undo)
+  })
+
+  it('says that it is a dry run', async () => {
+    expect((await asked({ ...undo, dry_run: true })).params).toEqual({ ...undo, dry_run: true })
+  })
+
+  it.each([
+    ['a database that no route leads to', { ...undo, target: 'vault' }, 'policy-denied'],
+    ['a source', { ...undo, target: 'production' }, 'policy-denied'],
+    ['an unknown database', { ...undo, target: 'elsewhere' }, 'database-unknown'],
+    ['a job that cannot be', { ...undo, job: '../x' }, 'order-malformed'],
+    ['a dry run that is none', { ...undo, dry_run: false }, 'order-malformed'],
+    ['something that undo does not know', { ...undo, engine: 'truncate' }, 'order-unknown-claim'],
+    ['a dry run against the policy', { kind: 'export', source: 'staging', dry_run: true }, 'policy-denied'],
+  ])('is refused for %s', async (_what, params, code) => {
+    await expect(asked(params)).rejects.toMatchObject({ code })
+  })
+})
+
 describe('the form of an order is checked first', () => {
   it('larger than 64 KiB is refused before it is parsed', async () => {
     await expect(verifyOrder('x'.repeat(64 * 1024 + 1), context())).rejects.toMatchObject({ code: 'order-too-large' })
