@@ -25,9 +25,10 @@ export interface Trigger {
 export const userTriggers = `(not t.tgisinternal or t.tgparentid <> 0
   and not exists (select from pg_constraint k where k.oid = t.tgconstraint and k.contype <> 't'))`
 
-/** Triggers that users made, without those of constraints; by table and name. */
-export async function readTriggers(session: Session): Promise<Trigger[]> {
-  return await session.query<Trigger>(`
+/** Triggers that users made, without those of constraints, on tables of user schemas or of those given; by table and name. */
+export async function readTriggers(session: Session, schemas?: string[]): Promise<Trigger[]> {
+  return await session.query<Trigger>(
+    `
     select t.oid::int8::float8 as oid, t.tgname::text as name, t.tgrelid::int8::float8 as "tableOid",
            n.nspname::text as schema, c.relname::text as "table", t.tgenabled::text as enabled,
            t.tgparentid::int8::float8 as "parentOid",
@@ -35,6 +36,8 @@ export async function readTriggers(session: Session): Promise<Trigger[]> {
     from pg_trigger t
     join pg_class c on c.oid = t.tgrelid
     join pg_namespace n on n.oid = c.relnamespace
-    where ${userTriggers} and ${userSchemas}
-    order by n.nspname collate "C", c.relname collate "C", t.tgname collate "C"`)
+    where ${userTriggers} and ${schemas === undefined ? userSchemas : 'n.nspname = any ($1)'}
+    order by n.nspname collate "C", c.relname collate "C", t.tgname collate "C"`,
+    schemas === undefined ? [] : [schemas],
+  )
 }

@@ -1,5 +1,5 @@
 import { pipeline } from 'node:stream/promises'
-import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
+import type { ArchivedTable, Part } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import copyStreams from 'pg-copy-streams'
@@ -30,27 +30,43 @@ export async function loadTables(
   for (const [index, table] of tables.entries()) {
     const name = formatTableName(table)
     for (const part of table.parts) {
-      const source = await archive.readRows(table, part, signal, (partBytes, partRows) => {
+      const into = `${quoteTable(table)} ${copyColumns(table.columns)} from stdin with (freeze)`
+      await copyPart(session, archive, { table, part, into }, signal, (partBytes, partRows) => {
         rows += partRows
         bytes += partBytes
         reporter.progress({ table: name, tablesDone: index, tablesTotal: tables.length, rows, bytes, bytesTotal })
       })
-      const copy = session.client.query(copyStreams.from(copySql(table)))
-      try {
-        await pipeline(source, copy, { signal })
-      } catch (error) {
-        signal.throwIfAborted()
-        throw error instanceof SyncError ? error : loadError(error, name)
-      }
-      if (copy.rowCount !== part.rows) throw miscounted(name, part.rows, copy.rowCount)
     }
     reporter.progress({ table: undefined, tablesDone: index + 1, tablesTotal: tables.length, rows, bytes, bytesTotal })
     reporter.event('table.loaded', { table: name, rows: table.rows, bytes: table.bytes })
   }
 }
 
-function copySql(table: ArchivedTable): string {
-  return `copy ${quoteTable(table)} ${copyColumns(table.columns)} from stdin with (freeze)`
+export interface PartToCopy {
+  table: ArchivedTable
+  part: Part
+  /** Of COPY, from the table's name on. */
+  into: string
+}
+
+/** Streams one part into a table. Throws `proof-failed` when the server counted other rows than were sent. */
+export async function copyPart(
+  session: Session,
+  archive: OpenedArchive,
+  { table, part, into }: PartToCopy,
+  signal: AbortSignal,
+  onBytes: (bytes: number, rows: number) => void,
+): Promise<void> {
+  const name = formatTableName(table)
+  const source = await archive.readRows(table, part, signal, onBytes)
+  const copy = session.client.query(copyStreams.from(`copy ${into}`))
+  try {
+    await pipeline(source, copy, { signal })
+  } catch (error) {
+    signal.throwIfAborted()
+    throw error instanceof SyncError ? error : loadError(error, name)
+  }
+  if (copy.rowCount !== part.rows) throw miscounted(name, part.rows, copy.rowCount)
 }
 
 /** What the server says to a row without naming a constraint: most often a value that the column's type does not take. */

@@ -38,7 +38,8 @@ export async function proveTables(
   })
 }
 
-async function proveTable(session: Session, table: ArchivedTable): Promise<string | undefined> {
+/** What is wrong with the rows of a table; undefined when nothing is. */
+export async function proveTable(session: Session, table: ArchivedTable): Promise<string | undefined> {
   if (table.checksum) {
     const found = await readChecksum(session, table, table.columns)
     if (found.rows !== table.rows) return `${table.rows} rows expected, ${found.rows} found`

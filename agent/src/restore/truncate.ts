@@ -1,12 +1,12 @@
 import type { Session } from '../postgres/session.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import type { TableInfo } from '../postgres/catalog.ts'
 import { readFingerprint } from '../postgres/fingerprint.ts'
 import type { ForeignKey } from '../postgres/foreign-keys.ts'
 import { readDependentMatviews } from '../postgres/matviews.ts'
 import { quoteIdent, quoteLiteral, quoteTable } from '../postgres/quote.ts'
-import { readTriggers, type Trigger } from '../postgres/triggers.ts'
+import { readTriggers } from '../postgres/triggers.ts'
+import { disableTriggers } from './disable-triggers.ts'
 import { findTables } from './find-tables.ts'
 import { loadTables } from './load-tables.ts'
 import type { Load } from './load.ts'
@@ -28,7 +28,7 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
   const { chosen, lineage, keys } = await findTables(session, load.tables)
   for (const key of keys)
     await session.run(`alter table ${quoteTable(key.table)} drop constraint ${quoteIdent(key.name)}`)
-  const enableTriggers = await disableTriggers(session, chosen)
+  const enableTriggers = await disableTriggers(session, new Set(chosen.keys()), await readTriggers(session))
   const rebuildIndexes = await dropIndexes(session, [...chosen.keys()])
   await session.run(`truncate ${[...chosen.values()].map((table) => `only ${quoteTable(table)}`).join(', ')}`)
 
@@ -43,7 +43,7 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
   for (const view of await readDependentMatviews(session, [...lineage])) {
     await session.run(`refresh materialized view ${quoteTable(view)}`)
   }
-  await enableTriggers()
+  await enableTriggers(session)
   if ((await readFingerprint(session)).sha256 !== before.sha256) {
     throw new SyncError(
       'schema-changed',
@@ -60,29 +60,4 @@ async function addForeignKey(session: Session, key: ForeignKey): Promise<void> {
   await session.run(`alter table ${table} add constraint ${name} ${key.definition}`)
   if (key.comment !== null)
     await session.run(`comment on constraint ${name} on ${table} is ${quoteLiteral(key.comment)}`)
-}
-
-/** ALTER TABLE's word for pg_trigger.tgenabled. */
-const ENABLE: Record<string, string> = { O: 'enable', R: 'enable replica', A: 'enable always', D: 'disable' }
-
-/** Silences the tables' own triggers; the returned function gives each of them the state that it had. */
-async function disableTriggers(session: Session, tables: Map<number, TableInfo>): Promise<() => Promise<void>> {
-  const all = new Map((await readTriggers(session)).map((trigger) => [trigger.oid, trigger]))
-  // On 13 and 14 only a superuser may change a partition's copy alone: there the partitioned table's own is changed.
-  const changeable = (trigger: Trigger): Trigger => {
-    const parent = trigger.isInternal ? all.get(trigger.parentOid) : undefined
-    return parent ? changeable(parent) : trigger
-  }
-  const triggers = new Set([...all.values()].filter((trigger) => tables.has(trigger.tableOid)).map(changeable))
-  const alter = async (action: string, { schema, table, name }: Trigger): Promise<void> =>
-    await session.run(`alter table ${quoteTable({ schema, name: table })} ${action} trigger ${quoteIdent(name)}`)
-  for (const trigger of triggers) await alter('disable', trigger)
-  // What was done to a partitioned table's trigger was done to all its copies: those with a state of their own get it back.
-  const odd = [...all.values()].filter((copy) => {
-    const root = changeable(copy)
-    return root !== copy && triggers.has(root) && copy.enabled !== root.enabled
-  })
-  return async () => {
-    for (const trigger of [...triggers, ...odd]) await alter(ENABLE[trigger.enabled] ?? 'enable', trigger)
-  }
 }
