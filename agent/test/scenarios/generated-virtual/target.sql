@@ -1,0 +1,2 @@
+-- as the source
+update public.a set n = 0;

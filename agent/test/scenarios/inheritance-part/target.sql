@@ -1,0 +1,3 @@
+-- as the source
+update outside.parent set note = 'old';
+delete from app.kid where id > 4;

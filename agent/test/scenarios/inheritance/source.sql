@@ -1,0 +1,12 @@
+create schema app;
+create table app.person (id int primary key, name text not null default 'nobody', check (id > 0));
+create table app.member (since date, primary key (id)) inherits (app.person);
+create table app.guard (badge text unique, name text, check (badge <> '') no inherit) inherits (app.person);
+create table app.lead (budget numeric, primary key (id)) inherits (app.member, app.guard);
+alter table app.member alter column name set default 'member';
+create index on app.member (since);
+create view app.everybody as select id, name from app.person;
+insert into app.person values (1, 'new');
+insert into app.member values (2, 'new', '2020-01-01');
+insert into app.guard values (3, 'new', 'b3');
+insert into app.lead values (4, 'new', '2020-01-01', 'b4', 9.5);

@@ -1,0 +1,11 @@
+create table public.p (a int, b text not null, primary key (a)) partition by hash (a);
+create table public.p_0 partition of public.p for values with (modulus 2, remainder 0);
+create table public.p_1 (b text not null, a int not null);
+alter table public.p attach partition public.p_1 for values with (modulus 2, remainder 1);
+create table public.r (at timestamptz, v int) partition by range (at);
+create table public.r_2020 partition of public.r for values from ('2020-01-01') to ('2021-01-01');
+create table public.empty_tree (a int) partition by list (a);
+create unique index p_b on public.p (a, b);
+alter table public.p_0 replica identity using index p_0_a_b_idx;
+insert into public.p select n, 'new ' || n from generate_series(1, 40) n;
+insert into public.r values ('2020-06-01', 1);

@@ -1,0 +1,12 @@
+create schema app;
+create table app.a (id serial primary key, big bigserial, small smallserial, note text);
+create sequence app.numbers start 100 increment 10;
+create table app.b (n int default nextval('app.numbers'), note text);
+alter sequence app.numbers owned by app.b.n;
+alter sequence app.a_small_seq maxvalue 10;
+alter sequence app.a_big_seq rename to "a big; one";
+create schema outside;
+create table outside.borrower (id int default nextval('app.a_id_seq'), other int default nextval('app.numbers'), note text);
+insert into app.a (note, small) select 'new ' || n, n from generate_series(1, 7) n;
+insert into app.b (note) select 'new ' || n from generate_series(1, 3) n;
+select setval('app.a_small_seq', 10);
