@@ -3,7 +3,7 @@ import type { JobParams } from '@multiboard-sync/shared/job'
 import type { Policy } from '@multiboard-sync/shared/policy'
 import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
 import type { Engine, TargetState } from '@multiboard-sync/shared/job'
-import type { TableProof } from '@multiboard-sync/shared/plan'
+import type { PlanView, TableProof } from '@multiboard-sync/shared/plan'
 import type { Receipt } from '@multiboard-sync/shared/protocol'
 import type { ObjectStore } from './archive/object-store.ts'
 import type { ManifestSigner, ManifestTrust } from './archive/sign-manifest.ts'
@@ -55,6 +55,8 @@ export interface JobFacts {
   plan?: Plan
   /** Of an export that ends after its plan. */
   exportPlan?: ExportPlan
+  /** Of an undo that swaps the previous tables back. */
+  undoPlan?: PlanView
   engine?: Engine
   targetState: TargetState
   archive?: ArchiveSummary

@@ -1,6 +1,6 @@
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { isRefusal, SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
-import { printExportPlan, printPlan } from './plan/print-plan.ts'
+import { printPlanView } from './plan/print-plan.ts'
 import { archivesText, archiveText, readArchive, readArchives } from './cli/list-archives.ts'
 import { findingText, runDoctor } from './cli/doctor.ts'
 import { parseCommand, type Command } from './cli/parse-command.ts'
@@ -109,15 +109,14 @@ async function runJobCommand(
 ): Promise<number> {
   const line = progressSink(process.stderr)
   const { params, dryRun, json } = command
-  const { job, result, plan, exportPlan } = await runLocalJob(opened, params, {
+  const { job, result } = await runLocalJob(opened, params, {
     dryRun,
     sinks: json ? [] : [line],
     signal,
   })
   line.end()
-  const isPlan = dryRun && result.outcome === 'succeeded'
-  if (isPlan && plan) out(json ? JSON.stringify(plan) : printPlan(plan))
-  else if (isPlan && exportPlan) out(json ? JSON.stringify(exportPlan) : printExportPlan(exportPlan))
+  const plan = dryRun && result.outcome === 'succeeded' ? result.plan : undefined
+  if (plan) out(json ? JSON.stringify(plan) : printPlanView(plan))
   else out(json ? resultJson(job, result) : resultText(job, result))
   return CONFIGURATION_CODES.has(result.code ?? '') ? EXIT_CONFIGURATION : EXIT[result.outcome]
 }

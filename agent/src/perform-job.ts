@@ -3,6 +3,7 @@ import type { Outcome } from '@multiboard-sync/shared/job'
 import { isRefusal, toSyncError, type SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext, Job, JobFacts, JobRun } from './context.ts'
 import { logFailure } from './log.ts'
+import { viewOf } from './plan/view-of.ts'
 import { runJob } from './run-job.ts'
 
 /** What the agent's own log is needed for: the error's text says too little. */
@@ -34,6 +35,8 @@ export async function performJob(context: AgentContext, job: Job, run: JobRun): 
 }
 
 function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number): JobResult {
+  const decided = facts.plan ?? facts.exportPlan
+  const plan = facts.undoPlan ?? (decided && viewOf(decided))
   return {
     outcome: error ? outcomeOf(error, facts) : 'succeeded',
     ...(error ? { code: error.code, message: error.message, hint: error.hint, details: error.details } : {}),
@@ -42,6 +45,7 @@ function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number
     ...(facts.receipt ? { receipt: facts.receipt } : {}),
     ...(facts.archive ? { archive: facts.archive } : {}),
     ...(facts.safetyBackup ? { safety_backup: facts.safetyBackup } : {}),
+    ...(plan ? { plan } : {}),
     ...(facts.proof ? { proof: facts.proof.slice(0, MAX_PROOF) } : {}),
     ...(facts.undoable === undefined ? {} : { undoable: facts.undoable }),
     ...(facts.lateWrites === undefined ? {} : { late_writes: facts.lateWrites }),

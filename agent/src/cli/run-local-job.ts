@@ -5,7 +5,7 @@ import { newFacts, type AgentContext, type Job } from '../context.ts'
 import { openJournal } from '../journal/journal.ts'
 import type { OpenedContext } from '../open-context.ts'
 import { performJob } from '../perform-job.ts'
-import type { ExportPlan, Plan } from '../plan/plan.ts'
+import type { Plan } from '../plan/plan.ts'
 import { unlimitedLease } from '../report/lease.ts'
 import { createReporter, type ReportSink } from '../report/reporter.ts'
 import { settleUnfinished } from '../settle-unfinished.ts'
@@ -14,8 +14,6 @@ export interface LocalJob {
   job: Job
   result: JobResult
   plan: Plan | undefined
-  /** Of an export that ended after its plan. */
-  exportPlan: ExportPlan | undefined
 }
 
 /** Runs a job for whoever sits at the agent, without a control plane: same policy, same journal, same proof. */
@@ -35,7 +33,7 @@ export async function runLocalJob(
   const run = { reporter, lease: unlimitedLease, journal, signal, dryRun, facts, isAttended: true }
   const result = await performJob(context, job, run)
   await journal.record('finished', { result })
-  return { job, result, plan: facts.plan, exportPlan: facts.exportPlan }
+  return { job, result, plan: facts.plan }
 }
 
 /** Jobs that a killed command left are settled here; those of a daemon that runs are left to it. */
