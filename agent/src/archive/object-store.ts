@@ -53,6 +53,8 @@ export interface ObjectStore extends AsyncDisposable {
   list(prefix: string, signal: AbortSignal, delimiter?: string): AsyncIterable<{ key: string; bytes: number }>
   /** Names (without slashes) of the folders right below a prefix that ends in a slash. */
   listFolders(prefix: string, signal: AbortSignal): Promise<string[]>
+  /** Open multipart uploads below the prefix; undefined where the store cannot list them. */
+  openUploads(prefix: string, signal: AbortSignal): Promise<{ key: string; uploadId: string }[] | undefined>
   /** Aborts the known uploads and whatever the store lists below the prefix; returns how many it aborted. */
   abortUploads(prefix: string, known: { key: string; uploadId: string }[], signal: AbortSignal): Promise<number>
 }
@@ -182,6 +184,20 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
     }
   }
 
+  async function openUploads(
+    prefix: string,
+    signal: AbortSignal,
+  ): Promise<{ key: string; uploadId: string }[] | undefined> {
+    try {
+      return await Array.fromAsync(listUploads(prefix, signal))
+    } catch (error) {
+      signal.throwIfAborted()
+      const { status } = readStorageFault(error)
+      if (status === 501 || status === 405) return undefined
+      throw fromStorageError(error, 'listing open uploads')
+    }
+  }
+
   return {
     bucket: config.bucket,
     async check(signal) {
@@ -209,18 +225,12 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
       }
       return folders
     },
+    openUploads,
     async abortUploads(prefix, known, signal) {
       let aborted = 0
-      for (const { key, uploadId } of known) aborted += await abortUpload(key, uploadId, signal)
-      try {
-        for await (const { key, uploadId } of listUploads(prefix, signal)) {
-          aborted += await abortUpload(key, uploadId, signal)
-        }
-      } catch (error) {
-        signal.throwIfAborted()
-        // Some stores cannot list uploads; that is why the known ones are given.
-        const { status } = readStorageFault(error)
-        if (status !== 501 && status !== 405) throw fromStorageError(error, 'listing open uploads')
+      // Some stores cannot list uploads; that is why the known ones are given.
+      for (const { key, uploadId } of [...known, ...((await openUploads(prefix, signal)) ?? [])]) {
+        aborted += await abortUpload(key, uploadId, signal)
       }
       return aborted
     },

@@ -140,14 +140,16 @@ export async function untidyJobs(
   return untidy.toSorted((a, b) => (a.at < b.at ? -1 : 1))
 }
 
-/** The jobs of this agent that have ended and are remembered. */
-export async function finishedJobs(stateDir: string): Promise<Set<string>> {
+/** The jobs of this agent that have ended and are remembered, each with the archives that it began. */
+export async function endedJobs(stateDir: string): Promise<Map<string, JournalSummary['begun']>> {
   const folder = join(stateDir, 'journal')
-  const finished = new Set<string>()
+  const ended = new Map<string, JournalSummary['begun']>()
   for (const name of await listJournals(folder)) {
-    if (finishOf(await readJsonLines(join(folder, name), lineSchema))) finished.add(name.slice(0, -SUFFIX.length))
+    const lines = await readJsonLines(join(folder, name), lineSchema)
+    const job = name.slice(0, -SUFFIX.length)
+    if (finishOf(lines)) ended.set(job, summarize(job, lines)?.begun ?? [])
   }
-  return finished
+  return ended
 }
 
 /** The result written down for a job; undefined when there is none. For a completion that was never acknowledged. */
