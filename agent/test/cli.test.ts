@@ -210,6 +210,17 @@ describe('exit 3', () => {
   })
 })
 
+describe('exit 3 of undo', () => {
+  test('is for a target that no job has changed', async () => {
+    const people = await world.agent(['undo', '--to', 'same'])
+    expectClean(people)
+    expect([people.code, people.stdout]).toEqual([3, ''])
+    expect(people.stderr).toMatch(/^nothing-to-undo: No job has changed "same"\.\nhint: .+\n$/)
+    const programs = await world.agent(['undo', '--to', 'same', '--json'])
+    expect(programs.json).toMatchObject({ outcome: 'refused', code: 'nothing-to-undo', target_state: 'untouched' })
+  })
+})
+
 describe('doctor', () => {
   const doctor = async (env: Record<string, string> = {}): Promise<{ isWell: boolean; failed: Finding[] }> => {
     const findings: Finding[] = []

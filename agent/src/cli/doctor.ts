@@ -3,12 +3,14 @@ import { randomText } from '@multiboard-sync/shared/job'
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext } from '../context.ts'
+import { findInTarget, findUploads } from '../find-leftovers.ts'
 import type { OpenedContext } from '../open-context.ts'
 import { checkCreateRight, majorOf } from '../plan/check-target.ts'
 import { checkBlockers } from '../plan/make-plan.ts'
 import { readBlockers } from '../postgres/blockers.ts'
 import { openSource } from '../postgres/open-source.ts'
 import { openTarget } from '../postgres/open-target.ts'
+import { leftoversText } from './leftovers-text.ts'
 import { checkControlPlane, checkOrderKeys } from './check-control-plane.ts'
 
 export interface Finding {
@@ -47,11 +49,14 @@ export async function runDoctor(
     await check('control plane', async () => await checkControlPlane(opened, controlPlaneUrl, signal))
   }
   await check('bucket', async () => await checkBucket(context, signal))
+  await check('bucket, leftovers', async () => leftoversText(await findUploads(context, signal)))
   for (const [name, { role }] of Object.entries(context.policy.databases)) {
     if (role !== 'target') await check(`${name} as source`, async () => await checkReading(context, name, signal))
     const isTarget = context.policy.routes.some((route) => route.to === name)
-    if (isTarget) await check(`${name} as target`, async () => await checkWriting(context, name, signal))
-    else if (role === 'target')
+    if (isTarget) {
+      await check(`${name} as target`, async () => await checkWriting(context, name, signal))
+      await check(`${name}, leftovers`, async () => leftoversText(await findInTarget(context, name, signal)))
+    } else if (role === 'target')
       tell({ check: `${name} as target`, ok: true, text: 'no route leads there: never changed' })
   }
   return isWell

@@ -16,7 +16,11 @@ interface ReceiptRow {
  * take back what came after it, so it must be named. Throws `nothing-to-undo` when no job has changed the target, or when
  * the last one has left nothing to put back, and what opening a session throws.
  */
-export async function findLastJob(context: AgentContext, target: string, signal: AbortSignal): Promise<string> {
+export async function findLastJob(
+  context: Pick<AgentContext, 'databaseUrl'>,
+  target: string,
+  signal: AbortSignal,
+): Promise<string> {
   const database = context.databaseUrl(target)
   await using session = await openSession(database, { purpose: 'undo', signal, readOnly: true })
   const [there] = await session.query<{ there: boolean }>(

@@ -13,7 +13,7 @@ const SOME_JOB = 'j000000000000'
  * Throws `usage` when there is no such target or several, the policy's own codes, and as findLastJob does.
  */
 export async function resolveUndo(
-  context: AgentContext,
+  context: Pick<AgentContext, 'databaseUrl' | 'policy'>,
   command: Extract<Command, { name: 'undo' }>,
   signal: AbortSignal,
 ): Promise<JobParams> {
