@@ -86,6 +86,6 @@ async function protect(
 }
 
 /** While the tables are loaded the phase and its progress are the load's. */
-function factsOnly({ event }: Reporter): Reporter {
-  return { phase: () => undefined, event, progress: () => undefined }
+function factsOnly(reporter: Reporter): Reporter {
+  return { ...reporter, phase: () => undefined, progress: () => undefined }
 }
