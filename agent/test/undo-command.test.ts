@@ -6,8 +6,11 @@ import { databaseUrls } from '../src/context.ts'
 import { openSession } from '../src/postgres/session.ts'
 import { takeFence, writeReceipt, type ReceiptFacts } from '../src/restore/receipt.ts'
 import { asideOf, createAside } from '../src/restore/stage/aside.ts'
+import { openControl } from './road/control.ts'
+import { startDaemon } from './road/daemon.ts'
+import { openWorld } from './road/world.ts'
 
-/* Which job `pnpm agent undo` means when it names none. */
+/* Which job `pnpm agent undo` means when it names none; and that a dry run asked for over HTTP does nothing. */
 
 const DEADLINE_MS = 20_000
 const [CREATED, SYNCED, UNDO] = ['j000000000001', 'j000000000002', 'j000000000003']
@@ -84,4 +87,28 @@ test('a target is named where the policy has several or none, and a denied one i
   await expect(resolve(policyOf())).rejects.toMatchObject({ code: 'usage' })
   await expect(resolve(two, { target: 'production' })).rejects.toMatchObject({ code: 'policy-denied' })
   await expect(resolve(two, { target: 'elsewhere' })).rejects.toMatchObject({ code: 'database-unknown' })
+})
+
+test('a dry run asked for over HTTP ends with its plan: nothing is archived, nothing written', async () => {
+  await using world = await openWorld({
+    source: { sql: 'create table t (id int primary key); insert into t values (7)' },
+  })
+  await using control = await openControl(world)
+  const daemon = await startDaemon({ ...world.env, ...control.env })
+  await using stack = new AsyncDisposableStack()
+  stack.defer(async () => await daemon.kill())
+  const sync = await control.ask({ kind: 'sync', source: 'production', target: 'staging', dry_run: true })
+  const { target_state, result } = await control.waitFor(sync.id, 'succeeded')
+  expect(target_state).toBe('untouched')
+  expect(result?.plan).toMatchObject({ kind: 'sync', engine: 'create', tables: [{ name: 'public.t' }], table_count: 1 })
+  const exported = await control.ask({ kind: 'export', source: 'production', dry_run: true })
+  expect((await control.waitFor(exported.id, 'succeeded')).result?.plan).toMatchObject({ kind: 'export' })
+
+  const client = await world.target.client()
+  const { rows } = await client.query(
+    `select relname from pg_class c join pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = 'public' or n.nspname like 'multiboard%'`,
+  )
+  expect(rows).toEqual([])
+  expect(await world.store.keys(world.bucket)).toEqual([])
 })
