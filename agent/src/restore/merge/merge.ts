@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { TableProof } from '@multiboard-sync/shared/plan'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import { storedColumns } from '../../postgres/catalog.ts'
+import { readMergeTables } from '../../postgres/merge-tables.ts'
+import type { Target } from '../../postgres/open-target.ts'
+import { commit } from '../commit.ts'
+import { dropStage } from '../drop-stage.ts'
+import { findTables } from '../find-tables.ts'
+import type { Load, Restored, RestoreRun } from '../load.ts'
+import { proveTables } from '../prove.ts'
+import { takeFence, writeReceipt } from '../receipt.ts'
+import { asideOf, inAside, type Aside } from '../stage/aside.ts'
+import { loadRows } from '../stage/load-rows.ts'
+import { proveRows } from '../stage/prove-rows.ts'
+import { together } from '../together.ts'
+import { mergeTables, MovedValue, type Matched } from './merge-tables.ts'
+import type { Pair } from './row-sql.ts'
+import { keyTables, makeTables } from './stage-tables.ts'
+
+/*
+ * Engine merge: the archive's rows are loaded and proven beside, then the live tables' rows become the same ones in one
+ * transaction of deletes, updates and inserts.
+ *
+ *   fence ─► stage ─► load (and safety backup) ─► prove the stage            nobody waits for these
+ *         ─► lock ─► change rows ─► put back ─► prove live ─► receipt ─► deadline + commit       writers wait for these
+ *
+ * Promises: no table is replaced, so whatever points to it stays; readers see the old rows until the commit, also those
+ * whose snapshots are older; a row that is equal is not touched; a value of a column that only the target has stays on
+ * its row. Whatever fails before the commit is rolled back by PostgreSQL, and the stage is dropped.
+ * Never: changes a row of a table outside the job, fires a user's trigger, uses CASCADE. Readers wait only where a foreign
+ * key has to be dropped for the time being (see decide-keys.ts), or a materialized view has no unique index.
+ */
+
+/** The commit itself takes milliseconds; a lease with less than this left is renewed first. */
+const MIN_LEASE_MS = 5_000
+/** How long the finished change waits, holding its locks, for a control plane that is out of reach. */
+const LEASE_WAIT_MS = 180_000
+/** Between tries to get the locks, so that whoever was in the way gets done. */
+const FIRST_DELAY_MS = 500
+const MAX_DELAY_MS = 10_000
+
+/**
+ * Throws, with the target as it was: `unsupported-object` where mergeBlockers() would have said so, `schema-changed`,
+ * `constraint-violated`, `proof-failed`, `lock-timeout` after `lockAttempts` tries, `fence-superseded`, `already-done`,
+ * `lease-lost`, what loading throws; and `outcome-unknown`, when nobody can tell.
+ */
+export async function merge(target: Target, load: Load, run: RestoreRun): Promise<Restored> {
+  const { database } = target
+  const stage = asideOf(
+    'stage',
+    load.job,
+    load.tables.map(({ schema }) => schema),
+  )
+  const place = (table: TableName): TableName => inAside(stage, table)
+  const options = { connections: load.connections, reporter: run.reporter, signal: run.signal }
+  run.reporter.phase('staging')
+  await takeFenceNow(target, load)
+  await run.journal.record('staging', { target: database.name })
+  let restored: Restored
+  try {
+    await makeTables(target.session, stage, load.tables)
+    const matched = await matchTables(target, load, stage)
+    await run.journal.record('staged', {})
+    const [, safetyBackup] = await together(
+      run.signal,
+      async (signal) => await loadRows(database, load.archive, load.tables, place, { ...options, signal }),
+      load.protect,
+    )
+    await run.journal.record('loaded', {})
+    run.reporter.phase('building')
+    const keyNames = new Map(matched.tables.map(({ table, keyName }) => [table.oid, keyName ?? table.name]))
+    await keyTables(database, [...matched.pairs.values()], keyNames, options)
+    await run.journal.record('built', {})
+    await proveRows(database, load.tables, place, options)
+    await run.journal.record('proven', {})
+    run.changing()
+    restored = await changeUntilDone(target, load, run, matched, safetyBackup)
+  } catch (error) {
+    await dropStage(target, stage, run)
+    throw error
+  }
+  await run.changed()
+  await dropStage(target, stage, run)
+  return restored
+}
+
+/** Before anything is made: an older agent, and a job that is done, make nothing. */
+async function takeFenceNow({ session, database }: Target, { job, fence }: Load): Promise<void> {
+  try {
+    await session.run('begin')
+    await takeFence(session, { job, fence, target: database.name })
+    await session.run('commit')
+  } catch (error) {
+    await session.run('rollback').catch(() => session.destroy())
+    throw error
+  }
+}
+
+async function matchTables({ session }: Target, load: Load, stage: Aside): Promise<Matched> {
+  const { chosen } = await findTables(session, load.tables)
+  const tables = await readMergeTables(session, [...chosen.values()])
+  const archived = new Map(load.tables.map((table) => [formatTableName(table), table]))
+  const pairs = tables.map(({ table, key, fixed }): [number, Pair] => {
+    const name = formatTableName(table)
+    const columns = storedColumns(archived.get(name)?.columns ?? []).map((column) => column.name)
+    const has = new Set(columns)
+    if (key.length === 0 || !key.every((column) => has.has(column.name))) {
+      throw new SyncError('unsupported-object', `Table ${name} cannot be merged: its primary key cannot be used.`, {
+        hint: 'Ask for the engine truncate.',
+      })
+    }
+    const own = storedColumns(table.columns).flatMap((column) => (has.has(column.name) ? [] : [column.name]))
+    const live = { schema: table.schema, name: table.name }
+    return [table.oid, { oid: table.oid, live, stage: inAside(stage, table), key, columns, own, fixed }]
+  })
+  return { tables, pairs: new Map(pairs) }
+}
+
+async function changeUntilDone(
+  target: Target,
+  load: Load,
+  run: RestoreRun,
+  matched: Matched,
+  safetyBackup: string | undefined,
+): Promise<Restored> {
+  let moving = false
+  for (let attempt = 1; ;) {
+    try {
+      return await changeOnce(target, load, run, { ...matched, moving }, safetyBackup)
+    } catch (thrown) {
+      await rollBack(target)
+      run.signal.throwIfAborted()
+      if (thrown instanceof MovedValue && !moving) {
+        moving = true
+        continue
+      }
+      const error = thrown instanceof MovedValue ? thrown.cause : thrown
+      if (toSyncError(error).code !== 'lock-timeout') throw error
+      run.reporter.event('lock.waiting', { attempt, tables: load.tables.slice(0, 5).map(formatTableName) })
+      if (attempt >= load.lockAttempts) throw error
+      const ceilingMs = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1))
+      await sleep(ceilingMs * (0.5 + Math.random() / 2), undefined, { signal: run.signal }).catch(() => undefined)
+      run.signal.throwIfAborted()
+      attempt += 1
+    }
+  }
+}
+
+async function changeOnce(
+  target: Target,
+  load: Load,
+  run: RestoreRun,
+  matched: Matched & { moving: boolean },
+  safetyBackup: string | undefined,
+): Promise<Restored> {
+  const { session, database } = target
+  const { job, epoch } = load
+  const fence = await mergeTables(target, load, run, matched)
+  const quiet = { ...run.reporter, event: () => undefined }
+  const proof: TableProof[] = await proveTables(session, load.tables, quiet)
+  const facts = {
+    job,
+    epoch,
+    fence,
+    target: database.name,
+    archive: load.archive.manifest.id,
+    safetyBackup,
+    engine: load.engine,
+    tables: load.tables.length,
+    rows: load.tables.reduce((sum, table) => sum + table.rows, 0),
+  }
+  await writeReceipt(session, facts)
+  run.reporter.phase('swapping')
+  await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
+  await run.journal.record('committing', { target: database.name })
+  run.signal.throwIfAborted()
+  await commit(session, run.lease, job, database, run.signal)
+  const { archive, engine } = facts
+  return { receipt: { job, epoch, fence, archive, engine, committed_at: new Date().toISOString() }, proof }
+}
+
+/** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */
+async function rollBack({ session }: Target): Promise<void> {
+  await session.run('rollback').catch(() => session.destroy())
+}
