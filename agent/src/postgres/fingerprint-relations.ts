@@ -5,6 +5,7 @@ import {
   fact,
   normal,
   notInExtension,
+  ofRelations,
   owner,
   sorted,
   type FactScope,
@@ -17,15 +18,15 @@ export function relationFacts(scope: FactScope): string[] {
     relations(scope),
     columns(scope),
     ...(scope.order ? [columnOrder] : []),
-    constraints,
-    indexes,
-    triggers,
-    rules,
-    policies,
+    constraints(scope),
+    indexes(scope),
+    triggers(scope),
+    rules(scope),
+    policies(scope),
     views,
     sequences(scope),
     statistics(scope),
-    foreignTables,
+    foreignTables(scope),
     publicationTables(scope),
   ]
 }
@@ -68,7 +69,7 @@ function columns(scope: FactScope): string {
       'format_type(a.atttypid, a.atttypmod)',
       `case when a.attcollation <> 0 then a.attcollation::regcollation::text end`,
       'a.attnotnull',
-      `(select ${normal('pg_get_expr(d.adbin, d.adrelid)')} from pg_attrdef d where d.adrelid = a.attrelid and d.adnum = a.attnum)`,
+      normal('pg_get_expr(d.adbin, d.adrelid)'),
       'a.attgenerated',
       'a.attidentity',
       'a.attstorage',
@@ -80,10 +81,13 @@ function columns(scope: FactScope): string {
       'a.attislocal',
       'a.attinhcount',
       scope.owners ? `case when a.attacl is not null then ${aclList('a.attacl')} end` : 'null',
-      'col_description(a.attrelid, a.attnum)',
+      'e.description',
     ],
     `rel c join pg_attribute a on a.attrelid = c.oid
-     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'c') and a.attnum > 0 and not a.attisdropped`,
+     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+     left join pg_description e on e.objoid = a.attrelid and e.classoid = 'pg_class'::regclass and e.objsubid = a.attnum
+     where c.relkind in ('r', 'p', 'v', 'm', 'f', 'c') and a.attnum > 0 and not a.attisdropped
+       and ${ofRelations(scope, 'a.attrelid')}`,
   )
 }
 
@@ -102,99 +106,121 @@ const columnOrder = fact(
  * A foreign key to a partitioned table has hidden copies, one for each partition it points to, whose names the server
  * makes up; and the names of those that partitions have from their parents are not in a dump either.
  */
-const constraints = fact(
-  'constraint',
-  [
-    'coalesce(c.nspname, n.nspname)',
-    'c.relname',
-    't.typname',
-    `case when k.contype <> 'f' or k.conparentid = 0 then k.conname end`,
-    'k.contype',
-    normal('pg_get_constraintdef(k.oid)'),
-    'k.condeferrable',
-    'k.condeferred',
-    'k.convalidated',
-    // Of keys these are bookkeeping, which attaching a partition and creating one leave different.
-    ...['k.conislocal', 'k.coninhcount', 'k.connoinherit'].map(
-      (term) => `case when k.contype in ('c', 'n') then ${term} end`,
-    ),
-    'k.conparentid <> 0',
-    comment('k.oid', 'pg_constraint'),
-  ],
-  `pg_constraint k
-   left join rel c on c.oid = k.conrelid
-   left join pg_type t on t.oid = k.contypid and ${notInExtension('pg_type', 't.oid')}
-   left join ns n on n.oid = t.typnamespace
-   where (c.oid is not null or n.oid is not null) and k.contype <> 't'
-     and not exists (select from pg_constraint p where p.oid = k.conparentid and p.conrelid = k.conrelid and p.conrelid <> 0)`,
-)
+function constraints(scope: FactScope): string {
+  const { extent, keys } = scope
+  const isWhole = extent === 'database'
+  const definition = normal('pg_get_constraintdef(k.oid)')
+  return fact(
+    'constraint',
+    [
+      isWhole ? 'coalesce(c.nspname, n.nspname)' : 'c.nspname',
+      'c.relname',
+      isWhole ? 't.typname' : 'null',
+      `case when k.contype <> 'f' or k.conparentid = 0 then k.conname end`,
+      'k.contype',
+      keys === 'unvalidated'
+        ? `case when k.contype = 'f' then regexp_replace(${definition}, ' NOT VALID$', '') else ${definition} end`
+        : definition,
+      'k.condeferrable',
+      'k.condeferred',
+      keys === 'unvalidated' ? `case when k.contype <> 'f' then k.convalidated end` : 'k.convalidated',
+      // Of keys these are bookkeeping, which attaching a partition and creating one leave different.
+      ...['k.conislocal', 'k.coninhcount', 'k.connoinherit'].map(
+        (term) => `case when k.contype in ('c', 'n') then ${term} end`,
+      ),
+      'k.conparentid <> 0',
+      comment('k.oid', 'pg_constraint'),
+    ],
+    `pg_constraint k
+     ${isWhole ? constrained : `join rel c on c.oid = k.conrelid`}
+     where ${isWhole ? '(c.oid is not null or n.oid is not null)' : ofRelations(scope, 'k.conrelid')}
+       and k.contype ${keys === 'none' ? `not in ('t', 'f')` : `<> 't'`}
+       and not exists (select from pg_constraint p where p.oid = k.conparentid and p.conrelid = k.conrelid and p.conrelid <> 0)`,
+  )
+}
 
-const indexes = fact(
-  'index',
-  [
-    'i.nspname',
-    'i.relname',
-    'c.nspname',
-    'c.relname',
-    normal('pg_get_indexdef(i.oid)'),
-    'x.indisunique',
-    'x.indisprimary',
-    'x.indisclustered',
-    'x.indisreplident',
-    'x.indisvalid',
-    'x.indimmediate',
-    `(select spcname from pg_tablespace where oid = i.reltablespace)`,
-    `(select h.inhparent::regclass::text from pg_inherits h where h.inhrelid = i.oid)`,
-    `array(select a.attnum || '=' || a.attstattarget from pg_attribute a
-           where a.attrelid = i.oid and a.attstattarget >= 0 order by a.attnum)`,
-    comment('i.oid', 'pg_class'),
-  ],
-  `pg_index x join rel i on i.oid = x.indexrelid join rel c on c.oid = x.indrelid`,
-)
+/** Of relations and of domains. */
+const constrained = `
+  left join rel c on c.oid = k.conrelid
+  left join pg_type t on t.oid = k.contypid and ${notInExtension('pg_type', 't.oid')}
+  left join ns n on n.oid = t.typnamespace`
 
-const triggers = fact(
-  'trigger',
-  [
-    'c.nspname',
-    'c.relname',
-    't.tgname',
-    normal('pg_get_triggerdef(t.oid)'),
-    't.tgenabled',
-    't.tgparentid <> 0',
-    comment('t.oid', 'pg_trigger'),
-  ],
-  `pg_trigger t join rel c on c.oid = t.tgrelid where ${userTriggers}`,
-)
+function indexes(scope: FactScope): string {
+  return fact(
+    'index',
+    [
+      'i.nspname',
+      'i.relname',
+      'c.nspname',
+      'c.relname',
+      normal('pg_get_indexdef(i.oid)'),
+      'x.indisunique',
+      'x.indisprimary',
+      'x.indisclustered',
+      'x.indisreplident',
+      'x.indisvalid',
+      'x.indimmediate',
+      `(select spcname from pg_tablespace where oid = i.reltablespace)`,
+      `(select h.inhparent::regclass::text from pg_inherits h where h.inhrelid = i.oid)`,
+      `array(select a.attnum || '=' || a.attstattarget from pg_attribute a
+             where a.attrelid = i.oid and a.attstattarget >= 0 order by a.attnum)`,
+      comment('i.oid', 'pg_class'),
+    ],
+    `pg_index x join rel i on i.oid = x.indexrelid join rel c on c.oid = x.indrelid
+     where ${ofRelations(scope, 'x.indrelid')}`,
+  )
+}
 
-const rules = fact(
-  'rule',
-  [
-    'c.nspname',
-    'c.relname',
-    'r.rulename',
-    normal('pg_get_ruledef(r.oid)'),
-    'r.ev_enabled',
-    comment('r.oid', 'pg_rewrite'),
-  ],
-  `pg_rewrite r join rel c on c.oid = r.ev_class where r.rulename <> '_RETURN'`,
-)
+function triggers(scope: FactScope): string {
+  return fact(
+    'trigger',
+    [
+      'c.nspname',
+      'c.relname',
+      't.tgname',
+      normal('pg_get_triggerdef(t.oid)'),
+      't.tgenabled',
+      't.tgparentid <> 0',
+      comment('t.oid', 'pg_trigger'),
+    ],
+    `pg_trigger t join rel c on c.oid = t.tgrelid where ${ofRelations(scope, 't.tgrelid')} and ${userTriggers}`,
+  )
+}
 
-const policies = fact(
-  'policy',
-  [
-    'c.nspname',
-    'c.relname',
-    'p.polname',
-    'p.polcmd',
-    'p.polpermissive',
-    `array(select case when role = 0 then 'PUBLIC' else 'role ' || pg_get_userbyid(role) end collate "C" as name
-           from unnest(p.polroles) as u(role) order by name)`,
-    normal('pg_get_expr(p.polqual, p.polrelid)'),
-    normal('pg_get_expr(p.polwithcheck, p.polrelid)'),
-    comment('p.oid', 'pg_policy'),
-  ],
-  `pg_policy p join rel c on c.oid = p.polrelid`,
-)
+function rules(scope: FactScope): string {
+  return fact(
+    'rule',
+    [
+      'c.nspname',
+      'c.relname',
+      'r.rulename',
+      normal('pg_get_ruledef(r.oid)'),
+      'r.ev_enabled',
+      comment('r.oid', 'pg_rewrite'),
+    ],
+    `pg_rewrite r join rel c on c.oid = r.ev_class
+     where r.rulename <> '_RETURN' and ${ofRelations(scope, 'r.ev_class')}`,
+  )
+}
+
+function policies(scope: FactScope): string {
+  return fact(
+    'policy',
+    [
+      'c.nspname',
+      'c.relname',
+      'p.polname',
+      'p.polcmd',
+      'p.polpermissive',
+      `array(select case when role = 0 then 'PUBLIC' else 'role ' || pg_get_userbyid(role) end collate "C" as name
+             from unnest(p.polroles) as u(role) order by name)`,
+      normal('pg_get_expr(p.polqual, p.polrelid)'),
+      normal('pg_get_expr(p.polwithcheck, p.polrelid)'),
+      comment('p.oid', 'pg_policy'),
+    ],
+    `pg_policy p join rel c on c.oid = p.polrelid where ${ofRelations(scope, 'p.polrelid')}`,
+  )
+}
 
 const views = fact(
   'view',
@@ -221,7 +247,7 @@ function sequences(scope: FactScope): string {
           and d.refobjsubid > 0 and d.deptype in ('a', 'i'))`,
       owner(scope, 'c.relowner'),
     ],
-    `rel c join pg_sequence s on s.seqrelid = c.oid`,
+    `rel c join pg_sequence s on s.seqrelid = c.oid where ${ofRelations(scope, 's.seqrelid')}`,
   )
 }
 
@@ -236,18 +262,23 @@ function statistics(scope: FactScope): string {
       owner(scope, 's.stxowner'),
       comment('s.oid', 'pg_statistic_ext'),
     ],
-    `pg_statistic_ext s join ns n on n.oid = s.stxnamespace where ${notInExtension('pg_statistic_ext', 's.oid')}`,
+    `pg_statistic_ext s join ${scope.extent === 'relations' ? 'pg_namespace' : 'ns'} n on n.oid = s.stxnamespace
+     where ${notInExtension('pg_statistic_ext', 's.oid')}
+       ${scope.extent === 'relations' ? `and ${ofRelations(scope, 's.stxrelid')}` : ''}`,
   )
 }
 
-const foreignTables = fact(
-  'foreign-table',
-  ['c.nspname', 'c.relname', 's.srvname', 'md5(f.ftoptions::text)'],
-  `pg_foreign_table f join rel c on c.oid = f.ftrelid join pg_foreign_server s on s.oid = f.ftserver`,
-)
+function foreignTables(scope: FactScope): string {
+  return fact(
+    'foreign-table',
+    ['c.nspname', 'c.relname', 's.srvname', 'md5(f.ftoptions::text)'],
+    `pg_foreign_table f join rel c on c.oid = f.ftrelid join pg_foreign_server s on s.oid = f.ftserver
+     where ${ofRelations(scope, 'f.ftrelid')}`,
+  )
+}
 
-function publicationTables({ version }: FactScope): string {
-  const since15 = version >= 150_000
+function publicationTables(scope: FactScope): string {
+  const since15 = scope.version >= 150_000
   return fact(
     'publication-table',
     [
@@ -260,6 +291,7 @@ function publicationTables({ version }: FactScope): string {
         : 'null',
       since15 ? normal('pg_get_expr(r.prqual, r.prrelid)') : 'null',
     ],
-    `pg_publication_rel r join pg_publication p on p.oid = r.prpubid join rel c on c.oid = r.prrelid`,
+    `pg_publication_rel r join pg_publication p on p.oid = r.prpubid join rel c on c.oid = r.prrelid
+     where ${ofRelations(scope, 'r.prrelid')}`,
   )
 }

@@ -1,7 +1,9 @@
+import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { programFacts } from './fingerprint-programs.ts'
 import { relationFacts } from './fingerprint-relations.ts'
 import { serverFacts } from './fingerprint-server.ts'
-import { commonTables, type FactScope } from './fingerprint-terms.ts'
+import { commonTables, relationsSetting, schemasSetting, type FactScope } from './fingerprint-terms.ts'
+import { planQuery, prepareQuery } from './prepare-query.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -24,29 +26,87 @@ export interface FingerprintOptions {
   owners?: boolean
   /** The order of columns is a fact. Default true. */
   order?: boolean
+  /** Whether foreign keys are facts: with all they have (default), whether validated or not the same, not at all. */
+  keys?: 'all' | 'unvalidated' | 'none'
+  /**
+   * Only the relations of these schemas, which may be our own, and what hangs on them: no schemas, types, functions,
+   * publications. With `relations` only those, their indexes, owned sequences and statistics.
+   */
+  within?: FingerprintExtent
+}
+
+export interface FingerprintExtent {
+  schemas: string[]
+  relations?: TableName[]
+}
+
+export interface PreparedFingerprint {
+  /** Hashed in the server, so that nothing large travels. Sees the session's own uncommitted changes. */
+  read(): Promise<Fingerprint>
 }
 
 /** Hashed in the server, so that nothing large travels. Sees the session's own uncommitted changes. */
 export async function readFingerprint(session: Session, options: FingerprintOptions = {}): Promise<Fingerprint> {
-  const [row] = await session.query<Fingerprint>(`
-    ${factsSql(session.serverVersion, options)}
-    select encode(sha256(convert_to(coalesce(string_agg(line, E'\\n' order by line collate "C"), ''), 'UTF8')), 'hex') as sha256,
-           count(*)::int as lines
-    from facts`)
-  if (row === undefined) throw new Error('an aggregate answers one row')
-  return row
+  await setExtent(session, options.within)
+  const sql = hashedSql(session.serverVersion, options)
+  // The scoped ones are read table by table, all with one plan.
+  return await readOne(session, options.within === undefined ? sql : await prepareQuery(session, sql))
+}
+
+/** Parses and plans now, so that reading under locks takes the time of the reading alone. */
+export async function prepareFingerprint(
+  session: Session,
+  options: FingerprintOptions = {},
+): Promise<PreparedFingerprint> {
+  await setExtent(session, options.within)
+  const execute = await planQuery(session, hashedSql(session.serverVersion, options))
+  return {
+    read: async () => {
+      await setExtent(session, options.within)
+      return await readOne(session, execute)
+    },
+  }
 }
 
 /** The lines behind the hash, sorted by bytes: to name differences. Each is a JSON array that begins with the fact's kind. */
 export async function readFingerprintLines(session: Session, options: FingerprintOptions = {}): Promise<string[]> {
+  await setExtent(session, options.within)
   const rows = await session.query<{ line: string }>(
     `${factsSql(session.serverVersion, options)} select line from facts order by line collate "C"`,
   )
   return rows.map((row) => row.line)
 }
 
+async function readOne(session: Session, sql: string): Promise<Fingerprint> {
+  const [row] = await session.query<Fingerprint>(sql)
+  if (row === undefined) throw new Error('an aggregate answers one row')
+  return row
+}
+
+/** Says to the session what its next scoped fingerprint is of. */
+async function setExtent(session: Session, within: FingerprintExtent | undefined): Promise<void> {
+  if (within === undefined) return
+  const relations = within.relations?.map(({ schema, name }) => [schema, name]) ?? []
+  await session.query('select set_config($1, $2, false), set_config($3, $4, false)', [
+    schemasSetting,
+    JSON.stringify(within.schemas),
+    relationsSetting,
+    JSON.stringify(relations),
+  ])
+}
+
+function hashedSql(version: number, options: FingerprintOptions): string {
+  return `${factsSql(version, options)}
+    select encode(sha256(convert_to(coalesce(string_agg(line, E'\\n' order by line collate "C"), ''), 'UTF8')), 'hex') as sha256,
+           count(*)::int as lines
+    from facts`
+}
+
 function factsSql(version: number, options: FingerprintOptions): string {
-  const scope: FactScope = { version, owners: options.owners ?? true, order: options.order ?? true }
-  const facts = [...relationFacts(scope), ...programFacts(scope), ...serverFacts(scope)]
-  return `with ${commonTables},\nfacts (line) as (\n${facts.join('\nunion all\n')}\n)`
+  const { owners = true, order = true, keys = 'all', within } = options
+  const extent = within === undefined ? 'database' : within.relations === undefined ? 'schemas' : 'relations'
+  const scope: FactScope = { version, owners, order, keys, extent }
+  const elsewhere = extent === 'database' ? [...programFacts(scope), ...serverFacts(scope)] : []
+  const facts = [...relationFacts(scope), ...elsewhere]
+  return `with ${commonTables(scope)},\nfacts (line) as (\n${facts.join('\nunion all\n')}\n)`
 }

@@ -1,0 +1,99 @@
+import { prepareQuery } from './prepare-query.ts'
+import type { Session } from './session.ts'
+
+/*
+ * Whether anybody has changed a definition since: one cheap number instead of a second whole fingerprint.
+ *
+ * Promises: two equal marks mean that no definition was changed between them; ANALYZE, VACUUM, TRUNCATE, REFRESH, growing
+ * tables, sequence values and temporary tables do not change it. Never: says what was changed, or survives a dump; unequal
+ * marks mean no more than that the fingerprint has to be read again. What others have not committed is not seen.
+ */
+
+/** Rows of these hold nothing but definitions: a version of a row is told by xmin and ctid. Filters are over `o`. */
+const definitions: readonly (readonly [catalog: string, filter: string])[] = [
+  ['pg_namespace', `o.nspname !~ '^pg_(toast_)?temp_'`],
+  ['pg_attribute', `o.attrelid >= 16384 and o.attrelid not in (select oid from temporary)`],
+  ['pg_attrdef', `o.adrelid not in (select oid from temporary)`],
+  ['pg_constraint', `o.oid >= 16384 and o.conrelid not in (select oid from temporary)`],
+  ['pg_index', `o.indexrelid >= 16384 and o.indrelid not in (select oid from temporary)`],
+  ['pg_inherits', `o.inhrelid not in (select oid from temporary)`],
+  ['pg_partitioned_table', `o.partrelid not in (select oid from temporary)`],
+  ['pg_sequence', `o.seqrelid not in (select oid from temporary)`],
+  ['pg_trigger', `o.tgrelid not in (select oid from temporary)`],
+  ['pg_rewrite', `o.oid >= 16384 and o.ev_class not in (select oid from temporary)`],
+  ['pg_policy', 'true'],
+  ['pg_statistic_ext', 'true'],
+  ['pg_type', `o.oid >= 16384 and o.typnamespace not in (select oid from apart)`],
+  ['pg_proc', `o.oid >= 16384`],
+  ['pg_aggregate', `o.aggfnoid >= 16384`],
+  ['pg_enum', 'true'],
+  ['pg_range', `o.rngtypid >= 16384`],
+  ['pg_cast', `o.oid >= 16384`],
+  ['pg_operator', `o.oid >= 16384`],
+  ['pg_opclass', `o.oid >= 16384`],
+  ['pg_opfamily', `o.oid >= 16384`],
+  ['pg_amop', `o.oid >= 16384`],
+  ['pg_amproc', `o.oid >= 16384`],
+  ['pg_am', `o.oid >= 16384`],
+  ['pg_collation', `o.oid >= 16384`],
+  ['pg_conversion', `o.oid >= 16384`],
+  ['pg_language', 'true'],
+  ['pg_transform', 'true'],
+  ['pg_ts_config', `o.oid >= 16384`],
+  ['pg_ts_config_map', `o.mapcfg >= 16384`],
+  ['pg_ts_dict', `o.oid >= 16384`],
+  ['pg_ts_parser', `o.oid >= 16384`],
+  ['pg_ts_template', `o.oid >= 16384`],
+  ['pg_extension', 'true'],
+  ['pg_event_trigger', 'true'],
+  ['pg_default_acl', 'true'],
+  ['pg_foreign_data_wrapper', 'true'],
+  ['pg_foreign_server', 'true'],
+  ['pg_foreign_table', 'true'],
+  ['pg_publication', 'true'],
+  ['pg_publication_rel', 'true'],
+  ['pg_subscription_rel', 'true'],
+  ['pg_seclabel', 'true'],
+  ['pg_description', `o.objoid >= 16384 or o.classoid = 'pg_namespace'::regclass`],
+  // Membership of extensions is written nowhere else.
+  ['pg_depend', `o.refclassid = 'pg_extension'::regclass`],
+]
+
+/** TRUNCATE, REFRESH, CLUSTER and VACUUM write a relation's row without defining anything: only these columns do. */
+const relationColumns = `oid relname relnamespace reltype reloftype relowner relam reltablespace relpersistence relkind
+  relnatts relchecks relrowsecurity relforcerowsecurity relreplident relispartition relacl reloptions relpartbound`
+
+/** A hash over the versions of all rows that definitions lie in. From the second one on nothing is planned. */
+export async function readCatalogMark(session: Session): Promise<string> {
+  const [row] = await session.query<{ mark: string }>(await prepareQuery(session, markSql(session.serverVersion)))
+  if (row === undefined) throw new Error('an aggregate answers one row')
+  return row.mark
+}
+
+function markSql(version: number): string {
+  const catalogs = version >= 150_000 ? [...definitions, ['pg_publication_namespace', 'true'] as const] : definitions
+  const hash = (text: string) =>
+    `select count(*) || ':' || coalesce(sum(pg_catalog.hashtextextended(${text}, 0)), 0) as sum`
+  const versions = catalogs.map(
+    ([catalog, filter]) => `${hash(`o.xmin::text || o.ctid::text`)} from pg_catalog.${catalog} o where ${filter}`,
+  )
+  const relations = `${hash(
+    `row(${relationColumns
+      .split(/\s+/)
+      .map((name) => `o.${name}`)
+      .join(', ')})::text`,
+  )}
+    from pg_catalog.pg_class o where o.oid >= 16384 and o.relpersistence <> 't' and o.relkind <> 't' and o.relnamespace <> 99`
+  // Roles have names in the facts; options of user mappings are hidden and no fact.
+  const others = [
+    `${hash(`o.oid || ' ' || o.rolname`)} from pg_catalog.pg_roles o`,
+    `${hash(`o.umid || ' ' || o.umuser`)} from pg_catalog.pg_user_mappings o`,
+  ]
+  return `
+with temporary as materialized (select oid from pg_catalog.pg_class where relpersistence = 't'),
+apart as materialized (select oid from pg_catalog.pg_namespace where nspname ~ '^pg_(temp|toast)')
+select pg_catalog.md5(pg_catalog.string_agg(place || '=' || sum, ' ' order by place)) as mark
+from (
+  ${[relations, ...versions, ...others].map((sql, place) => `select ${place} as place, s.sum from (${sql}) s`).join('\n  union all\n  ')}
+) sums`
+}
