@@ -25,7 +25,23 @@ create table if not exists multiboard_sync.receipts (
   tables integer not null,
   row_count bigint not null,
   committed_at timestamptz not null default clock_timestamp()
+);
+alter table multiboard_sync.receipts add column if not exists undoes text;
+alter table multiboard_sync.receipts add column if not exists snapshot_mark text;
+create table if not exists multiboard_sync.to_validate (
+  schema_name text not null,
+  table_name text not null,
+  constraint_name text not null,
+  job text not null,
+  primary key (schema_name, table_name, constraint_name)
 );`
+
+/** Whether all of it is there, also where an earlier version has made it. */
+const IS_WHOLE_SQL = `
+select to_regclass('multiboard_sync.fence') is not null
+   and to_regclass('multiboard_sync.to_validate') is not null
+   and 2 = (select count(*) from pg_catalog.pg_attribute
+            where attrelid = to_regclass('multiboard_sync.receipts') and attname in ('undoes', 'snapshot_mark')) as whole`
 
 /** An older agent's number is smaller: then no row comes back. Equal passes, so that a local run needs no number. */
 const FENCE_SQL = `
@@ -44,6 +60,10 @@ export interface ReceiptFacts {
   engine: Engine
   tables: number
   rows: number
+  /** The job whose change is taken back by this one. */
+  undoes?: string | undefined
+  /** Of a swap: no snapshot older than this may read the new tables (readSnapshotMark). */
+  snapshotMark?: string | undefined
 }
 
 /**
@@ -54,11 +74,9 @@ export async function takeFence(
   session: Session,
   facts: Pick<ReceiptFacts, 'job' | 'fence' | 'target'>,
 ): Promise<number> {
-  const [there] = await session.query<{ there: boolean }>(
-    `select to_regclass('multiboard_sync.fence') is not null as there`,
-  )
+  const [found] = await session.query<{ whole: boolean }>(IS_WHOLE_SQL)
   // Only where it lacks: even CREATE SCHEMA IF NOT EXISTS asks for the right to create.
-  if (!there?.there) await session.run(SCHEMA_SQL)
+  if (!found?.whole) await session.run(SCHEMA_SQL)
   const done = await session.query('select 1 from multiboard_sync.receipts where job = $1', [facts.job])
   if (done.length > 0) {
     throw new SyncError('already-done', 'This job has already changed its target once.', {
@@ -83,9 +101,21 @@ async function readFence(session: Session, target: string): Promise<number> {
 /** Inside the restore's transaction, last: the row that proves the job. */
 export async function writeReceipt(session: Session, facts: ReceiptFacts & { fence: number }): Promise<void> {
   await session.query(
-    `insert into multiboard_sync.receipts (job, epoch, fence, archive, safety_backup, engine, tables, row_count)
-     values ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    [facts.job, facts.epoch, facts.fence, facts.archive, facts.safetyBackup, facts.engine, facts.tables, facts.rows],
+    `insert into multiboard_sync.receipts (job, epoch, fence, archive, safety_backup, engine, tables, row_count,
+                                           undoes, snapshot_mark)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+    [
+      facts.job,
+      facts.epoch,
+      facts.fence,
+      facts.archive,
+      facts.safetyBackup,
+      facts.engine,
+      facts.tables,
+      facts.rows,
+      facts.undoes,
+      facts.snapshotMark,
+    ],
   )
 }
 
