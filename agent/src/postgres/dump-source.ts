@@ -5,7 +5,7 @@ import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { splitEntries, type DumpEntry } from './dump-entries.ts'
 import { dumpSchema } from './dump-schema.ts'
 import { readPopulatedMatviews } from './matviews.ts'
-import { quoteTable } from './quote.ts'
+import { quoteIdent, quoteTable } from './quote.ts'
 import type { DatabaseUrl, Session } from './session.ts'
 import type { Source } from './open-source.ts'
 
@@ -81,6 +81,31 @@ function refuseStuck(dependants: Dependant[]): void {
 /** The definitions of a database as they are now, for a comparison. */
 export async function dumpDefinitions(database: DatabaseUrl, signal: AbortSignal): Promise<string> {
   return await dumpSchema(database, { args: COMMON, signal })
+}
+
+/** Of the names in one pattern: a regular expression of the server's, which has limits. */
+const NAMES_A_PATTERN = 50
+
+/**
+ * The definitions of these relations and of what they own (columns, constraints, indexes, triggers, rules, policies, owned
+ * sequences), with owners and grants, as they are now. pg_dump leaves out extended statistics and publications.
+ */
+export async function dumpRelations(
+  database: DatabaseUrl,
+  relations: TableName[],
+  signal: AbortSignal,
+): Promise<string> {
+  const bySchema = Map.groupBy(relations, ({ schema }) => schema)
+  const patterns: string[] = []
+  for (const [schema, members] of bySchema) {
+    const names = members.map(({ name }) => quoteIdent(name))
+    // pg_dump asks the server once for each pattern. Between quotes nothing is special; outside, `|` means or.
+    for (let at = 0; at < names.length; at += NAMES_A_PATTERN) {
+      patterns.push('-t', `${quoteIdent(schema)}.${names.slice(at, at + NAMES_A_PATTERN).join('|')}`)
+    }
+  }
+  const args = ['-s', '--no-publications', '--no-subscriptions', ...patterns]
+  return await dumpSchema(database, { args, signal })
 }
 
 /** What pg_dump writes after the rows. Everything before the first of these and of the sequences is pre-data. */

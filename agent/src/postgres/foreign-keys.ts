@@ -25,9 +25,10 @@ interface ForeignKeyRow extends Omit<ForeignKey, 'table' | 'referenced'> {
   referenced: string[]
 }
 
-/** All foreign keys of user tables, also those that partitions have from their parents; by table and name. */
-export async function readForeignKeys(session: Session): Promise<ForeignKey[]> {
-  const rows = await session.query<ForeignKeyRow>(`
+/** All foreign keys of user tables, or of those in the given schemas, also those that partitions have from their parents; by table and name. */
+export async function readForeignKeys(session: Session, schemas?: string[]): Promise<ForeignKey[]> {
+  const rows = await session.query<ForeignKeyRow>(
+    `
     select k.oid::int8::float8 as oid, k.conname::text as name,
            k.conrelid::int8::float8 as "tableOid", array[n.nspname, c.relname]::text[] as "table",
            k.confrelid::int8::float8 as "referencedOid", array[rn.nspname, r.relname]::text[] as referenced,
@@ -39,8 +40,10 @@ export async function readForeignKeys(session: Session): Promise<ForeignKey[]> {
     join pg_namespace n on n.oid = c.relnamespace
     join pg_class r on r.oid = k.confrelid
     join pg_namespace rn on rn.oid = r.relnamespace
-    where k.contype = 'f' and ${userSchemas}
-    order by n.nspname collate "C", c.relname collate "C", k.conname collate "C"`)
+    where k.contype = 'f' and ${schemas === undefined ? userSchemas : 'n.nspname = any ($1)'}
+    order by n.nspname collate "C", c.relname collate "C", k.conname collate "C"`,
+    schemas === undefined ? [] : [schemas],
+  )
   return rows.map((row) => ({ ...row, table: tableName(row.table), referenced: tableName(row.referenced) }))
 }
 

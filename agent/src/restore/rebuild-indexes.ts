@@ -26,20 +26,22 @@ export async function dropIndexes(
   }
 }
 
-const PLAIN_INDEXES_SQL = `
-select n.nspname as schema, c.relname as name, pg_catalog.pg_get_indexdef(c.oid) as definition
-from pg_catalog.pg_index i
-join pg_catalog.pg_class c on c.oid = i.indexrelid
-join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where i.indrelid = any ($1::oid[])
-  and i.indisvalid and not i.indisprimary and not i.indisexclusion and not i.indisclustered and not i.indisreplident
+/** Condition over `i` (pg_index) and its `c` (pg_class): pg_get_indexdef() says all that there is to say. */
+export const PLAIN_INDEX = `i.indisvalid and not i.indisexclusion and not i.indisclustered and not i.indisreplident
   and c.reltablespace = 0 and not c.relispartition
-  and not exists (select from pg_catalog.pg_constraint k where k.conindid = c.oid)
   and not exists (select from pg_catalog.pg_inherits h where c.oid in (h.inhrelid, h.inhparent))
   and not exists (
     select from pg_catalog.pg_description d where d.classoid = 'pg_catalog.pg_class'::regclass and d.objoid = c.oid)
   and not exists (
     select from pg_catalog.pg_attribute a where a.attrelid = c.oid and coalesce(a.attstattarget, -1) >= 0)
   and not exists (
-    select from pg_catalog.pg_depend d where d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = c.oid)
+    select from pg_catalog.pg_depend d where d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = c.oid)`
+
+const PLAIN_INDEXES_SQL = `
+select n.nspname as schema, c.relname as name, pg_catalog.pg_get_indexdef(c.oid) as definition
+from pg_catalog.pg_index i
+join pg_catalog.pg_class c on c.oid = i.indexrelid
+join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where i.indrelid = any ($1::oid[]) and not i.indisprimary and ${PLAIN_INDEX}
+  and not exists (select from pg_catalog.pg_constraint k where k.conindid = c.oid)
 order by 1, 2`

@@ -32,9 +32,8 @@ const PREFIX = { hold: 'multiboard_sync_hold', stage: 'multiboard_sync_stage', p
 
 /** Names only. The same schemas in any order give the same names; `schemas` are the user's. */
 export function asideOf(kind: Aside['kind'], job: string, schemas: string[]): Aside {
-  const prefix = kind === 'hold' ? PREFIX.hold : `${PREFIX[kind]}_${job}`
   const names = [...new Set(schemas)].toSorted()
-  return { kind, job, schemas: new Map(names.map((schema, index) => [schema, `${prefix}_${index + 1}`])) }
+  return { kind, job, schemas: new Map(names.map((schema, index) => [schema, `${PREFIX[kind]}_${job}_${index + 1}`])) }
 }
 
 /** Where a table of the user's schema stands in the aside. */
@@ -135,11 +134,12 @@ interface Attached extends TableName {
 
 /**
  * Drops its schemas with all that is in them, in the caller's transaction or, without one, each step for itself: what
- * was begun can be begun again. Schemas that are not there any more are no error. Throws `query-failed` (2BP01) when
+ * was begun can be begun again. Schemas that are not there any more are no error. With a stage goes its hold. Throws `query-failed` (2BP01) when
  * something outside depends on what would be dropped.
  */
 export async function dropAside(session: Session, aside: Aside): Promise<void> {
-  const schemas = [...aside.schemas.values()]
+  const hold = aside.kind === 'stage' ? asideOf('hold', aside.job, [...aside.schemas.keys()]).schemas : new Map()
+  const schemas: string[] = [...aside.schemas.values(), ...hold.values()]
   for (const { what, attached, ...table } of await session.query<Attached>(ATTACHED_SQL, [schemas])) {
     await session.run(`drop ${what} ${quoteIdent(attached)} on ${quoteTable(table)} restrict`)
   }

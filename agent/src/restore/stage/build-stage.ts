@@ -1,0 +1,98 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import { splitEntries } from '../../postgres/dump-entries.ts'
+import type { Target } from '../../postgres/open-target.ts'
+import { quoteIdent, quoteLiteral, quoteTable } from '../../postgres/quote.ts'
+import { openSession, type Session } from '../../postgres/session.ts'
+import type { SetKey } from '../../postgres/swap-set/swap-set.ts'
+import { inSessions } from '../in-sessions.ts'
+import { runTogether } from '../run-together.ts'
+import { inAside } from './aside.ts'
+import type { StageRun } from './load-rows.ts'
+import type { LoadedStage } from './load-stage.ts'
+import { constraintSql } from './stage-indexes.ts'
+
+/**
+ * Puts back what was taken off for the load, on the full tables: indexes of the biggest tables first and several at once,
+ * their constraints, foreign keys within the set, triggers; gives the owned sequences the archive's values (`sequences`
+ * is its text), and analyzes. Row security comes after the proof. Throws `constraint-violated` and the session's errors.
+ */
+export async function buildStage(target: Target, loaded: LoadedStage, sequences: string, run: StageRun): Promise<void> {
+  const { indexes, stage, set } = loaded
+  const { connections, reporter, signal } = run
+  const some = { purpose: 'build', connections, signal }
+  reporter.phase('building')
+  await inSessions(target.database, some, indexes, async (session, index) => {
+    // pg_get_indexdef() names no tablespace, and a role or database may have a default of its own.
+    await session.run(`set default_tablespace = ''; ${index.definition}`)
+    reporter.event('index.built', { index: index.name }, 'debug')
+  })
+  await using session = await openSession(target.database, { purpose: 'build', signal })
+  await runTogether(session, indexes.flatMap(constraintSql))
+  await setStageSequences(session, loaded, sequences)
+
+  const keys = set.keys.filter(({ side }) => side === 'inner')
+  const toValidate = keys.filter(isValidatedLater)
+  await runTogether(
+    session,
+    keys.flatMap((key) => addKeySql(key, loaded)),
+  )
+  const byTable = [...Map.groupBy(toValidate, ({ table }) => formatTableName(table)).values()]
+  await inSessions(target.database, some, byTable, async (one, ofTable) => {
+    for (const key of ofTable) {
+      await one.run(`alter table ${quoteTable(inAside(stage, key.table))} validate constraint ${quoteIdent(key.name)}`)
+    }
+  })
+  await loaded.enableTriggers(session)
+  const tables = set.members.filter(({ kind }) => kind === 'r' || kind === 'p')
+  await inSessions(target.database, some, tables, async (one, table) => {
+    await one.run(`analyze ${quoteTable(inAside(stage, table))}`)
+  })
+}
+
+/** Two steps, so that the rows of several tables are checked at once. The server does not take all keys in two. */
+function isValidatedLater(key: SetKey): boolean {
+  return key.validated && key.enforced && key.tableKind === 'r' && !key.hasPeriod
+}
+
+function addKeySql(key: SetKey, { stage }: LoadedStage): string[] {
+  const [on, name] = [quoteTable(inAside(stage, key.table)), quoteIdent(key.name)]
+  const definition = `${key.head}${quoteTable(inAside(stage, key.referenced))}${key.tail}`
+  return [
+    `alter table ${on} add constraint ${name} ${definition}${isValidatedLater(key) ? ' not valid' : ''}`,
+    ...(key.comment === null ? [] : [`comment on constraint ${name} on ${on} is ${quoteLiteral(key.comment)}`]),
+  ]
+}
+
+/** `SELECT pg_catalog.setval('public.a_id_seq', 42, true);` */
+const SETVAL = /, (-?\d+), (true|false)\);$/
+
+/** Nobody counts with a staged sequence yet, so setval() needs no transaction. Names are the archive's. */
+async function setStageSequences(session: Session, { stage }: LoadedStage, text: string): Promise<void> {
+  const present = await session.query<TableName>(
+    `select n.nspname::text as schema, c.relname::text as name
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where c.relkind = 'S' and n.nspname = any ($1)`,
+    [[...stage.schemas.values()]],
+  )
+  const sources = new Map([...stage.schemas].map(([schema, staged]) => [staged, schema]))
+  const byHeader = new Map(
+    present.map((sequence) => [headerName({ ...sequence, schema: sources.get(sequence.schema) ?? '' }), sequence]),
+  )
+  const statements: string[] = []
+  for (const entry of splitEntries(text).entries) {
+    const sequence = entry.type === 'SEQUENCE SET' ? byHeader.get(headerName(entry)) : undefined
+    if (sequence === undefined) continue
+    const [, value, isCalled] = SETVAL.exec(entry.sql) ?? []
+    if (value === undefined || isCalled === undefined) {
+      throw new SyncError('archive-damaged', `The value of the sequence ${formatTableName(entry)} cannot be read.`)
+    }
+    statements.push(`select pg_catalog.setval(${quoteLiteral(quoteTable(sequence))}, ${value}, ${isCalled})`)
+  }
+  await runTogether(session, statements)
+}
+
+/** pg_dump's headers have blanks for line ends. */
+function headerName(sequence: TableName): string {
+  return formatTableName(sequence).replaceAll(/[\r\n]/g, ' ')
+}

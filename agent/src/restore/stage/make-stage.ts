@@ -1,0 +1,143 @@
+import { retry } from '@multiboard-sync/shared/retry'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import { splitEntries, type DumpEntry } from '../../postgres/dump-entries.ts'
+import { dumpRelations } from '../../postgres/dump-source.ts'
+import { readFingerprint } from '../../postgres/fingerprint.ts'
+import { findOutwardLeaks } from '../../postgres/leak-check.ts'
+import type { Target } from '../../postgres/open-target.ts'
+import { quoteIdent } from '../../postgres/quote.ts'
+import type { Session } from '../../postgres/session.ts'
+import { schemasOf, type SwapSet } from '../../postgres/swap-set/swap-set.ts'
+import type { Reporter } from '../../report/reporter.ts'
+import { asideOf, createAside, dropAside, type Aside } from './aside.ts'
+import { assignEntries, withoutForeignKeys } from './assign-entries.ts'
+import { makeTwins, type Batch } from './make-twins.ts'
+
+/*
+ * The stage: empty twins of the live tables, beside them, the same in everything that is defined.
+ *
+ *   dump ─► for a few tables at a time: begin ─► lock ─► live tables into the hold ─► pg_dump's own entries, unchanged
+ *           ─► twin = live? ─► twins into the stage, live tables back ─► nobody outside points into the stage? ─► commit
+ *
+ * Promises: twins are made by PostgreSQL from pg_dump's text under the live names, and compared with the live tables before
+ * anything is committed; nobody sees the middle; whatever fails, the live tables are as they were, with their OIDs.
+ * Never: builds a foreign key to a table outside (rows there could not be deleted while the stage stands), sends pg_dump's
+ * preamble (it would reset our timeouts), or uses CASCADE.
+ */
+
+/** Tables in one transaction: about 3 ms each, in which their readers wait. */
+const TABLES_A_BATCH = 8
+const FIRST_DELAY_MS = 100
+const MAX_DELAY_MS = 5_000
+
+/** A stage that stands, empty. */
+export interface Staged {
+  set: SwapSet
+  stage: Aside
+  /** SHA-256 of its definitions, foreign keys left out; what it must be again when it has been loaded and built. */
+  fingerprint: string
+}
+
+export interface MakeStageRun {
+  /** Tries to get the locks on the tables of one transaction. */
+  lockAttempts: number
+  reporter: Reporter
+  signal: AbortSignal
+}
+
+/**
+ * Makes the stage's schemas and the twins of the set's members in them. A component of the set is one transaction, small
+ * ones share one. On an error the caller drops the stage. Throws `schema-changed` when the live tables are not those that
+ * were dumped, `lock-timeout`, and what the session throws.
+ */
+export async function makeStage(target: Target, set: SwapSet, stage: Aside, run: MakeStageRun): Promise<Staged> {
+  const { session } = target
+  run.reporter.phase('staging')
+  const text = await dumpRelations(target.database, set.members, run.signal)
+  const batches = await inBatches(session, set, withoutForeignKeys(splitEntries(text).entries))
+  const hold = asideOf('hold', stage.job, schemasOf(set))
+  await createAside(session, stage)
+  // Committed before anything is locked: a new schema makes the server plan our long queries again.
+  await createAside(session, hold)
+  await letOwnersIn(session, set, stage)
+  let tablesDone = 0
+  const tablesTotal = set.members.length
+  for (const batch of batches) {
+    await makeBatch(session, batch, { stage, hold }, run)
+    tablesDone += batch.members.length
+    run.reporter.progress({ tablesDone, tablesTotal })
+  }
+  await dropAside(session, hold)
+  await refuseLiveReaders(session, set, stage)
+  const { sha256 } = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
+  run.reporter.event('stage.made', { tables: tablesTotal, transactions: batches.length })
+  return { set, stage, fingerprint: sha256 }
+}
+
+/** What stands in the stage must not read, or count with, the live relations that it is the twin of. */
+async function refuseLiveReaders(session: Session, set: SwapSet, stage: Aside): Promise<void> {
+  const leaks = await findOutwardLeaks(session, [...stage.schemas.values()], set.members)
+  if (leaks.length === 0) return
+  throw new SyncError('unsupported-object', 'A table that was made beside the live ones would go on using those.', {
+    hint: 'Nothing was changed. Use the engine merge, and report this as a bug.',
+    details: leaks,
+  })
+}
+
+/** Whole components, up to TABLES_A_BATCH tables where there are several. All in one when an entry fits no component. */
+async function inBatches(session: Session, set: SwapSet, entries: DumpEntry[]): Promise<Batch[]> {
+  const assigned = await assignEntries(session, set.members, entries)
+  if (assigned === undefined) return [{ members: set.members, statistics: set.statistics, entries }]
+  const sizes = new Map<number, number>()
+  for (const { component } of set.members) sizes.set(component, (sizes.get(component) ?? 0) + 1)
+  const batchOf = new Map<number, number>()
+  let [batch, size] = [0, 0]
+  for (const [component, tables] of sizes) {
+    if (size > 0 && size + tables > TABLES_A_BATCH) [batch, size] = [batch + 1, 0]
+    batchOf.set(component, batch)
+    size += tables
+  }
+  return Array.from({ length: batch + 1 }, (_, number) => ({
+    members: set.members.filter(({ component }) => batchOf.get(component) === number),
+    statistics: set.statistics.filter(({ component }) => batchOf.get(component) === number),
+    entries: entries.filter((entry) => batchOf.get(assigned.get(entry) ?? -1) === number),
+  }))
+}
+
+async function makeBatch(
+  session: Session,
+  batch: Batch,
+  asides: { stage: Aside; hold: Aside },
+  run: MakeStageRun,
+): Promise<void> {
+  const { signal, lockAttempts, reporter } = run
+  const options = { signal, attempts: lockAttempts, firstDelayMs: FIRST_DELAY_MS, maxDelayMs: MAX_DELAY_MS }
+  // Many statements in one message are fast, but do not say which of them failed: then each goes alone, once.
+  let oneByOne = false
+  for (;;) {
+    const failed = await retry(options, async (attempt): Promise<SyncError | undefined> => {
+      try {
+        await makeTwins(session, batch, asides, { oneByOne, signal })
+        return undefined
+      } catch (thrown) {
+        const error = toSyncError(thrown)
+        if (error.code !== 'lock-timeout') return error
+        reporter.event('lock.waiting', { attempt, tables: batch.members.slice(0, 5).map(formatTableName) })
+        throw error
+      }
+    })
+    if (failed === undefined) return
+    if (oneByOne || !['query-failed', 'permission-denied'].includes(failed.code)) throw failed
+    oneByOne = true
+  }
+}
+
+/** A REFRESH and the check of a foreign key run as a table's owner, who must be able to reach the tables by name. */
+async function letOwnersIn(session: Session, set: SwapSet, stage: Aside): Promise<void> {
+  const [me] = await session.query<{ name: string }>('select current_user::text as name')
+  const owners = [...new Set(set.members.map(({ owner }) => owner))].filter((owner) => owner !== me?.name)
+  if (owners.length === 0) return
+  const schemas = [...stage.schemas.values()].map(quoteIdent).join(', ')
+  await session.run(`grant usage on schema ${schemas} to ${owners.map(quoteIdent).join(', ')}`)
+}

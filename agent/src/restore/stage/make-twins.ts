@@ -1,0 +1,196 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import type { DumpEntry } from '../../postgres/dump-entries.ts'
+import { prepareFingerprint, readFingerprintLines, type FingerprintOptions } from '../../postgres/fingerprint.ts'
+import { prepareLeakCheck } from '../../postgres/leak-check.ts'
+import { holdOffVacuum, lockRelations } from '../../postgres/lock-relations.ts'
+import { quoteIdent, quoteLiteral, quoteTable } from '../../postgres/quote.ts'
+import type { Session } from '../../postgres/session.ts'
+import { schemasOf, type Member, type SetStatistics } from '../../postgres/swap-set/swap-set.ts'
+import { differentFacts } from '../different-facts.ts'
+import { runEntries } from '../run-entries.ts'
+import { inAside, type Aside } from './aside.ts'
+import { toBuiltInGrants } from './built-in-grants.ts'
+
+/** What is made in one transaction. */
+export interface Batch {
+  members: Member[]
+  statistics: SetStatistics[]
+  /** Of pg_dump, in its order, without foreign keys. */
+  entries: DumpEntry[]
+}
+
+interface TwinsRun {
+  /** Each entry as a query of its own, so that an error names it. */
+  oneByOne: boolean
+  signal: AbortSignal
+}
+
+/** Readers of the tables wait behind us while we wait for the locks: briefly, then again later. */
+const LOCK_MS = 250
+/** Of owned sequences, which LOCK TABLE does not take: whoever has called nextval() holds them to the end. */
+const SEQUENCE_LOCK_MS = 250
+/** Of any one statement in between; each takes a few milliseconds unless an event trigger does more. */
+const STATEMENT_MS = 5_000
+/** A role or database may have defaults of its own; pg_dump's entries that are about tables say theirs. */
+const NO_SETTINGS = `set default_tablespace = ''`
+
+/**
+ * Makes the twins of one batch in one short transaction and puts them into the stage. Throws `lock-timeout` (to be tried
+ * again), `schema-changed` when a twin is not what the live table is, and the session's errors; always after a rollback.
+ */
+export async function makeTwins(
+  session: Session,
+  batch: Batch,
+  { stage, hold }: { stage: Aside; hold: Aside },
+  run: TwinsRun,
+): Promise<void> {
+  const scope: FingerprintOptions = {
+    keys: 'none',
+    within: { schemas: schemasOf(batch), relations: batch.members },
+  }
+  const fingerprint = await prepareFingerprint(session, scope)
+  const leaks = await prepareLeakCheck(session, [...stage.schemas.values()])
+  // Read committed: under the locks the catalogue is to be seen as it is now.
+  await session.run('begin isolation level read committed')
+  try {
+    await requireSame(session, batch.members)
+    await lockBatch(session, batch)
+    await session.run(`set local lock_timeout = ${SEQUENCE_LOCK_MS}; set local statement_timeout = ${STATEMENT_MS}`)
+    await requireSame(session, batch.members)
+    const live = await fingerprint.read()
+    await session.run(movesSql(batch, stay, (name) => inAside(hold, name)))
+    await makeAll(session, batch, run)
+    if ((await fingerprint.read()).sha256 !== live.sha256) throw await differs(session, scope)
+    await session.run(
+      [
+        movesSql(batch, stay, (name) => inAside(stage, name)),
+        movesSql(batch, (name) => inAside(hold, name), stay),
+      ].join(';\n'),
+    )
+    refuseLeaks(await leaks.read())
+    await session.run('commit')
+  } catch (error) {
+    await rollBack(session)
+    throw error
+  }
+}
+
+async function makeAll(session: Session, batch: Batch, { oneByOne, signal }: TwinsRun): Promise<void> {
+  const isGrant = (entry: DumpEntry): boolean => entry.type === 'ACL'
+  const makers = batch.entries.filter((entry) => !isGrant(entry))
+  const grants = batch.entries.filter(isGrant)
+  const before = NO_SETTINGS
+  const between = toBuiltInGrants(batch.members)
+  const after = [
+    ...batch.statistics.flatMap(statisticsSql),
+    'reset default_tablespace',
+    'reset default_table_access_method',
+  ]
+  if (oneByOne) {
+    await session.run(before)
+    await runEntries(session, makers, signal)
+    await session.run(between)
+    await runEntries(session, grants, signal)
+    for (const sql of after) await session.run(sql)
+    return
+  }
+  await session.run([before, ...withSettings(makers), between, ...withSettings(grants), ...after].join(';\n'))
+}
+
+/** An entry's settings stay in force until others do. */
+function withSettings(entries: DumpEntry[]): string[] {
+  let settings = ''
+  return entries.flatMap((entry) => {
+    const sql = entry.settings === settings ? [entry.sql] : [entry.settings, entry.sql]
+    settings = entry.settings
+    return sql
+  })
+}
+
+/** pg_dump -t leaves extended statistics out. Their definition names the table where it stands now. */
+function statisticsSql(one: SetStatistics): string[] {
+  const name = quoteTable(one)
+  return [
+    one.definition,
+    `alter statistics ${name} owner to ${quoteIdent(one.owner)}`,
+    ...(one.target === null ? [] : [`alter statistics ${name} set statistics ${one.target}`]),
+    ...(one.comment === null ? [] : [`comment on statistics ${name} is ${quoteLiteral(one.comment)}`]),
+  ]
+}
+
+const ALTER: Record<Member['kind'], string> = {
+  r: 'alter table',
+  p: 'alter table',
+  v: 'alter view',
+  m: 'alter materialized view',
+}
+
+type Place = (name: TableName) => TableName
+const stay: Place = (name) => name
+
+/** Indexes, owned sequences and row types go with their table; partitions and statistics do not. */
+function movesSql({ members, statistics }: Batch, from: Place, to: Place): string {
+  return [
+    ...members.map((one) => `${ALTER[one.kind]} ${quoteTable(from(one))} set schema ${quoteIdent(to(one).schema)}`),
+    ...statistics.map((one) => `alter statistics ${quoteTable(from(one))} set schema ${quoteIdent(to(one).schema)}`),
+  ].join(';\n')
+}
+
+async function lockBatch(session: Session, { members }: Batch): Promise<void> {
+  const ofKind = (...kinds: string[]): Member[] => members.filter(({ kind }) => kinds.includes(kind))
+  await holdOffVacuum(session, ofKind('r', 'p'))
+  await lockRelations(session, {
+    // A set has what reads others after them; whoever reads a view locks it first.
+    views: ofKind('v').toReversed(),
+    materialized: ofKind('m'),
+    tables: ofKind('r', 'p'),
+    forMs: LOCK_MS,
+  })
+}
+
+/** The relations of these names are still those that the set was read from. */
+async function requireSame(session: Session, members: Member[]): Promise<void> {
+  const gone = await session.query<TableName>(
+    `select w.schema, w.name
+     from unnest($1::int8[], $2::text[], $3::text[]) as w(oid, schema, name)
+     where not exists (
+       select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+       where c.oid::int8 = w.oid and n.nspname = w.schema and c.relname = w.name)`,
+    [members.map(({ oid }) => oid), members.map(({ schema }) => schema), members.map(({ name }) => name)],
+  )
+  if (gone.length > 0) throw schemaChanged(gone.map((name) => `renamed, moved or dropped: ${formatTableName(name)}`))
+}
+
+/** Ends the transaction, to read how the live tables are. */
+async function differs(session: Session, scope: FingerprintOptions): Promise<SyncError> {
+  const twins = await readFingerprintLines(session, scope)
+  await session.run('rollback')
+  const live = await readFingerprintLines(session, scope)
+  return schemaChanged(differentFacts(live, twins))
+}
+
+function schemaChanged(details: string[]): SyncError {
+  return new SyncError('schema-changed', "The target's tables are not those that were read a moment ago.", {
+    hint: 'Nothing was changed. Start the job again when the migration is over; if there was none, use the engine merge.',
+    details,
+  })
+}
+
+/** Something of the live side, an event trigger's doing perhaps, that would stand in the way of dropping the stage. */
+function refuseLeaks(leaks: string[]): void {
+  if (leaks.length === 0) return
+  throw new SyncError('unsupported-object', 'Something outside the stage would point into it.', {
+    hint: 'Nothing was changed. Use the engine merge, and report this as a bug.',
+    details: leaks,
+  })
+}
+
+/** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */
+async function rollBack(session: Session): Promise<void> {
+  try {
+    await session.run('rollback')
+  } catch {
+    session.destroy()
+  }
+}

@@ -1,0 +1,100 @@
+import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
+import type { TableProof } from '@multiboard-sync/shared/plan'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import { readFingerprint } from '../../postgres/fingerprint.ts'
+import { readForeignKeys } from '../../postgres/foreign-keys.ts'
+import type { Target } from '../../postgres/open-target.ts'
+import { quoteTable } from '../../postgres/quote.ts'
+import { openSession, type Session } from '../../postgres/session.ts'
+import { runTogether } from '../run-together.ts'
+import { findOrphans } from '../swap/orphans.ts'
+import { inAside } from './aside.ts'
+import type { StageRun } from './load-rows.ts'
+import type { LoadedStage } from './load-stage.ts'
+import { proveRows } from './prove-rows.ts'
+
+/**
+ * Proves that the stage is what is to become live: rows and checksum of every table, no row that a foreign key to or from
+ * a table outside would forbid. Then what must come after counting: row security, and materialized views, which are
+ * filled as their owners see the tables. Last the definitions: those of the live tables when the stage was made.
+ * Throws `proof-failed`, `constraint-violated` with the keys, `internal` when the definitions are not the same.
+ */
+export async function proveStage(
+  target: Target,
+  loaded: LoadedStage,
+  tables: ArchivedTable[],
+  run: StageRun,
+): Promise<TableProof[]> {
+  const { set, stage, fingerprint } = loaded
+  const place = (table: TableName): TableName => inAside(stage, table)
+  const proof = await proveRows(target.database, tables, place, run)
+
+  await using session = await openSession(target.database, { purpose: 'proof', signal: run.signal })
+  const orphans = await findOrphans(
+    session,
+    set.keys.filter(({ side }) => side !== 'inner'),
+    place,
+  )
+  if (orphans.length > 0) {
+    throw new SyncError('constraint-violated', 'Rows would violate foreign keys to or from tables outside this job.', {
+      hint: 'Nothing was changed. Take the other tables into the job, or mend their rows.',
+      details: orphans,
+    })
+  }
+  await turnRowSecurityOn(session, loaded)
+  for (const member of set.members) {
+    if (member.kind !== 'm' || !member.isPopulated) continue
+    run.reporter.progress({ table: formatTableName(member) })
+    await refresh(session, place(member))
+  }
+  const found = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
+  const wrong = found.sha256 === fingerprint ? [] : ['definitions of the stage']
+  wrong.push(...(await differentKeys(session, loaded)))
+  if (wrong.length > 0) {
+    throw new SyncError('schema-changed', 'The tables made beside the live ones are not what these were.', {
+      hint: 'Nothing was changed. Use the engine merge, and report this as a bug.',
+      details: wrong,
+    })
+  }
+  return proof
+}
+
+async function turnRowSecurityOn(session: Session, { set, stage }: LoadedStage): Promise<void> {
+  const statements = set.members.flatMap((member) => {
+    const flags = [
+      ...(member.rowSecurity ? ['enable row level security'] : []),
+      ...(member.forceRowSecurity ? ['force row level security'] : []),
+    ]
+    return flags.length === 0 ? [] : [`alter table ${quoteTable(inAside(stage, member))} ${flags.join(', ')}`]
+  })
+  await runTogether(session, statements)
+}
+
+/** With row_security off, as our sessions have it, the server would refuse what the owner's policies filter. */
+async function refresh(session: Session, view: TableName): Promise<void> {
+  const name = quoteTable(view)
+  await session.run(`set row_security = on; refresh materialized view ${name}; set row_security = off; analyze ${name}`)
+}
+
+/** Foreign keys within the set, one by one: the definition that the live one has, but for the referenced table's name. */
+async function differentKeys(session: Session, { set, stage }: LoadedStage): Promise<string[]> {
+  const staged = await readForeignKeys(session, [...stage.schemas.values()])
+  const found = new Map(staged.map((key) => [JSON.stringify([formatTableName(key.table), key.name]), key]))
+  return set.keys
+    .filter(({ side }) => side === 'inner')
+    .filter((key) => {
+      const twin = found.get(JSON.stringify([formatTableName(inAside(stage, key.table)), key.name]))
+      const isSame =
+        twin !== undefined &&
+        formatTableName(twin.referenced) === formatTableName(inAside(stage, key.referenced)) &&
+        twin.definition.startsWith(key.head) &&
+        twin.definition.endsWith(key.tail) &&
+        twin.deferrable === key.deferrable &&
+        twin.initiallyDeferred === key.initiallyDeferred &&
+        twin.validated === key.validated &&
+        twin.comment === key.comment
+      return !isSame
+    })
+    .map((key) => `foreign key ${formatTableName(key.table)} "${key.name}"`)
+}
