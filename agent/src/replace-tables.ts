@@ -9,6 +9,7 @@ import type { Origin } from './plan/origin.ts'
 import type { Plan } from './plan/plan.ts'
 import { readSource } from './plan/read-source.ts'
 import type { Reporter } from './report/reporter.ts'
+import type { RestoreRun } from './restore/load.ts'
 import { restore } from './restore/restore.ts'
 import { writeArchive } from './write-archive.ts'
 
@@ -45,16 +46,7 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
       connections: limits.connections_per_database,
       lockAttempts: limits.lock_attempts,
     },
-    {
-      ...run,
-      changing: () => {
-        run.facts.targetState = 'rolled_back'
-      },
-      changed: async () => {
-        run.facts.targetState = 'changed'
-        await run.journal.record('committed', { target: target.database.name })
-      },
-    },
+    { ...run, ...recordChanges(run, target) },
   )
   Object.assign(run.facts, {
     receipt,
@@ -88,4 +80,17 @@ async function protect(
 /** While the tables are loaded the phase and its progress are the load's. */
 function factsOnly(reporter: Reporter): Reporter {
   return { ...reporter, phase: () => undefined, progress: () => undefined }
+}
+
+/** What a restore calls when it begins to change live tables and when that is committed: what a later failure must tell. */
+export function recordChanges(run: JobRun, target: Target): Pick<RestoreRun, 'changing' | 'changed'> {
+  return {
+    changing: () => {
+      run.facts.targetState = 'rolled_back'
+    },
+    changed: async () => {
+      run.facts.targetState = 'changed'
+      await run.journal.record('committed', { target: target.database.name })
+    },
+  }
 }

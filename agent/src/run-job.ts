@@ -1,5 +1,4 @@
 import { openArchive } from './archive/archive-reader.ts'
-import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { openSource } from './postgres/open-source.ts'
 import { allowJob } from './plan/allow-job.ts'
@@ -9,6 +8,7 @@ import { exportPlanOf, originOfSource } from './plan/origin.ts'
 import { readSource } from './plan/read-source.ts'
 import { replaceTables } from './replace-tables.ts'
 import { restoreArchive } from './restore-archive.ts'
+import { undoJob } from './undo-job.ts'
 import { writeArchive } from './write-archive.ts'
 
 /**
@@ -53,7 +53,10 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       await restoreArchive(context, job, run, { archive, target, tables, engine, route })
       return
     }
-    case 'undo':
-      throw new SyncError('nothing-to-undo', 'Undo is not joined yet.', { hint: 'Restore the safety backup.' })
+    case 'undo': {
+      allowJob(context.policy, params)
+      await using target = await openTarget(context.databaseUrl(params.target), signal)
+      await undoJob(context, job, run, target, params.job)
+    }
   }
 }

@@ -8,6 +8,7 @@ import { openSession, type DatabaseUrl } from './postgres/session.ts'
 import { waitForTargetLock } from './postgres/target-lock.ts'
 import { openOutbox } from './report/outbox.ts'
 import { readReceipt } from './restore/receipt.ts'
+import { tidyTargets } from './tidy-targets.ts'
 
 /*
  * What the next boot does about jobs that ended with their process: their open uploads are aborted, the target is asked
@@ -16,6 +17,8 @@ import { readReceipt } from './restore/receipt.ts'
  *   no receipt, commit never begun ─► failed, target untouched
  *   no receipt, commit begun       ─► failed, target rolled back
  *   receipt                        ─► succeeded, target changed (it was proven before it was committed)
+ *
+ * What the job left beside the target's tables is tidied up afterwards (tidy-targets.ts).
  */
 
 /** The journal of a job without a control plane has this number; orders count from 1. */
@@ -38,6 +41,7 @@ export async function settleUnfinished(context: AgentContext, signal: AbortSigna
       target_state: result.target_state,
     })
   }
+  await tidyTargets(context, isAlive, signal)
 }
 
 /** In a container the pid of the process before us may be our own: at a boot none of ours runs a job. */

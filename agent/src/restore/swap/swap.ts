@@ -1,0 +1,121 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { readFingerprint } from '../../postgres/fingerprint.ts'
+import type { Target } from '../../postgres/open-target.ts'
+import { readSnapshotMark } from '../../postgres/snapshot-gate.ts'
+import { readSwapSet } from '../../postgres/swap-set/read-swap-set.ts'
+import { schemasOf, type SwapSet } from '../../postgres/swap-set/swap-set.ts'
+import { readWrites } from '../../postgres/written-rows.ts'
+import { dropStage } from '../drop-stage.ts'
+import { findTables } from '../find-tables.ts'
+import type { Load, Restored, RestoreRun } from '../load.ts'
+import { asideOf, type Aside } from '../stage/aside.ts'
+import { buildStage } from '../stage/build-stage.ts'
+import { loadStage } from '../stage/load-stage.ts'
+import { makeStage } from '../stage/make-stage.ts'
+import { proveStage } from '../stage/prove-stage.ts'
+import { takeFenceNow } from '../take-fence-now.ts'
+import { together } from '../together.ts'
+import { afterSwap } from './after-swap.ts'
+import type { Exchange, Exchanged } from './change.ts'
+import { exchange } from './exchange.ts'
+import { raisedSequences } from './raised-sequences.ts'
+
+/*
+ * Engine swap: the tables are made and loaded beside the live ones, proven there, and exchanged with them in one short
+ * transaction. The replaced ones are kept as `previous`, so that an undo takes a moment.
+ *
+ *   fence ─► stage ─► load (and safety backup) ─► build ─► prove ─► exchange ─► keys validated, older previous dropped
+ *
+ * Promises: a failure before the exchange leaves the live tables untouched, one in it is rolled back; what is exchanged was
+ * proven, and is defined as the live tables are. Readers wait for the making of the stage and for the exchange, both a few
+ * milliseconds a table. Never: changes a live row; shows a reader an empty table; lets anything outside go on using the
+ * replaced tables.
+ */
+
+/** Throws what its steps throw; the target is as it was, but for `outcome-unknown`. */
+export async function swap(target: Target, load: Load, run: RestoreRun): Promise<Restored> {
+  const live = await readLive(target, load)
+  const stage = asideOf('stage', load.job, schemasOf(live.set))
+  await takeFenceNow(target, load)
+  await run.journal.record('staging', { target: target.database.name })
+  let proof: Restored['proof']
+  let exchanged: Exchanged
+  try {
+    const staged = await stageAndProve(target, load, run, live.set, stage)
+    proof = staged.proof
+    exchanged = await exchange(target, await exchangeOf(target, load, live, stage, staged.safetyBackup), run)
+  } catch (error) {
+    await dropStage(target, stage, run)
+    throw error
+  }
+  run.reporter.phase('cleanup')
+  await afterSwap(target, exchanged, run)
+  return { receipt: exchanged.receipt, proof, kept: { lateWrites: exchanged.lateWrites } }
+}
+
+interface Live {
+  set: SwapSet
+  oids: number[]
+  /** Of the definitions, as the exchange compares them. */
+  fingerprint: string
+  writes: number
+}
+
+/** The live tables as they are now, which must be as they were planned. */
+async function readLive({ session }: Target, load: Load): Promise<Live> {
+  const { chosen } = await findTables(session, load.tables)
+  const oids = [...chosen.keys()]
+  const set = await readSwapSet(session, oids)
+  const { sha256: fingerprint } = await readFingerprint(session, { keys: 'unvalidated' })
+  if ((await readFingerprint(session)).sha256 !== load.fingerprint || set.findings.length > 0) {
+    throw new SyncError('schema-changed', "The target's definitions were changed while the job ran.", {
+      hint: 'Nothing was changed. Start the job again when the migration is over.',
+      details: set.findings.map(({ text }) => text),
+    })
+  }
+  return { set, oids, fingerprint, writes: await readWrites(session, oids) }
+}
+
+async function stageAndProve(
+  target: Target,
+  load: Load,
+  run: RestoreRun,
+  set: SwapSet,
+  stage: Aside,
+): Promise<{ proof: Restored['proof']; safetyBackup: string | undefined }> {
+  const { journal, reporter, signal } = run
+  const options = { connections: load.connections, reporter, signal }
+  const staged = await makeStage(target, set, stage, { lockAttempts: load.lockAttempts, reporter, signal })
+  await journal.record('staged', {})
+  const [loaded, safetyBackup] = await together(
+    signal,
+    async (either) => await loadStage(target, staged, load.archive, load.tables, { ...options, signal: either }),
+    load.protect,
+  )
+  await journal.record('loaded', {})
+  await buildStage(target, loaded, load.schema.sequences, options)
+  await journal.record('built', {})
+  const proof = await proveStage(target, loaded, load.tables, options)
+  await journal.record('proven', {})
+  return { proof, safetyBackup }
+}
+
+async function exchangeOf(
+  { session }: Target,
+  load: Load,
+  live: Live,
+  stage: Aside,
+  safetyBackup: string | undefined,
+): Promise<Exchange> {
+  const { job, epoch, fence, tables, lockAttempts } = load
+  return {
+    ...{ job, epoch, fence, tables, lockAttempts, safetyBackup },
+    incoming: stage,
+    fingerprint: live.fingerprint,
+    snapshotMark: await readSnapshotMark(session),
+    archive: load.archive.manifest.id,
+    rows: tables.reduce((sum, table) => sum + table.rows, 0),
+    writesBefore: live.writes,
+    raise: await raisedSequences(session, load),
+  }
+}
