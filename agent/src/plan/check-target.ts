@@ -3,6 +3,7 @@ import type { DumpEntry } from '../postgres/dump-entries.ts'
 import { readAvailableExtensions, readExtensions } from '../postgres/extensions.ts'
 import { readRoles } from '../postgres/roles.ts'
 import type { Session } from '../postgres/session.ts'
+import { checkLockTable } from './check-locks.ts'
 
 /** A major version's number: 18 for 180004. */
 export function majorOf(serverVersion: number): number {
@@ -22,7 +23,10 @@ export async function checkCreate(session: Session, entries: DumpEntry[]): Promi
   await checkExtensions(session, entries)
   await checkPolicyRoles(session, entries)
   await checkCreateRight(session)
-  await checkLockTable(session, entries)
+  await checkLockTable(
+    session,
+    entries.reduce((sum, entry) => sum + (LOCKS[entry.type] ?? 0), 0),
+  )
 }
 
 async function checkExtensions(session: Session, entries: DumpEntry[]): Promise<void> {
@@ -87,23 +91,6 @@ const LOCKS: Record<string, number> = {
   SEQUENCE: 1,
   VIEW: 1,
   'MATERIALIZED VIEW': 3,
-}
-
-async function checkLockTable(session: Session, entries: DumpEntry[]): Promise<void> {
-  const needed = entries.reduce((sum, entry) => sum + (LOCKS[entry.type] ?? 0), 0)
-  // PostgreSQL docs, "Lock Management": the shared lock table holds max_locks_per_transaction × (connections + prepared).
-  const [row] = await session.query<{ slots: string }>(
-    `select current_setting('max_locks_per_transaction')::bigint
-       * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) as slots`,
-  )
-  if (!row || needed <= Number(row.slots)) return
-  throw new SyncError(
-    'unsupported-object',
-    `One transaction needs about ${needed} locks; the target's lock table has ${row.slots}.`,
-    {
-      hint: `Raise max_locks_per_transaction on the target to ${Math.ceil((needed / Number(row.slots)) * 64)} or more.`,
-    },
-  )
 }
 
 /** TRUNCATE, dropping and adding constraints need the owner's rights. Throws `permission-denied` with every table. */

@@ -73,14 +73,13 @@ export interface Obstacles {
  * subscription, a publication of all tables, an extension's table, hidden rows) is asked elsewhere, before.
  * Throws `unsupported-object` with every finding.
  */
-export function chooseReplacement(
-  asked: Exclude<EngineChoice, 'create'>,
-  { findings, mergeBlockers }: Obstacles,
-): EngineDecision {
+export function chooseReplacement(asked: EngineChoice, { findings, mergeBlockers }: Obstacles): EngineDecision {
   const texts = (effect: DependencyFinding['effect']): string[] =>
     findings.filter((finding) => finding.effect === effect).map(({ text }) => text)
   const [refused, inPlace] = [texts('refused'), texts('in-place')]
   switch (asked) {
+    case 'create':
+      throw new Error('tables that are there were to be created')
     case 'truncate':
       return { engine: 'truncate', reason: 'it was asked for', notices: [] }
     case 'merge':

@@ -1,20 +1,15 @@
 import type { Route } from '@multiboard-sync/shared/policy'
 import type { EngineChoice } from '@multiboard-sync/shared/job'
-import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import type { JobRun } from '../context.ts'
 import { dumpDefinitions } from '../postgres/dump-source.ts'
 import { readBlockers } from '../postgres/blockers.ts'
 import { readTables, type TableInfo } from '../postgres/catalog.ts'
 import { splitEntries, type DumpEntry } from '../postgres/dump-entries.ts'
-import { readFingerprint } from '../postgres/fingerprint.ts'
-import { readForeignKeys } from '../postgres/foreign-keys.ts'
 import { isSameDatabase } from '../postgres/identity.ts'
-import { checkSource } from './check-source.ts'
-import { checkCreate, checkOwnership, checkVersions } from './check-target.ts'
-import { chooseCreate, chooseReplacement, type EngineDecision } from './choose-engine.ts'
-import { compareSchema } from './compare-schema.ts'
+import { checkCreate, checkVersions } from './check-target.ts'
+import { chooseCreate } from './choose-engine.ts'
+import { planReplacement } from './plan-replacement.ts'
 import type { Target } from '../postgres/open-target.ts'
 import { seesTargetLock } from '../postgres/target-lock.ts'
 import type { Origin } from './origin.ts'
@@ -26,13 +21,11 @@ import type { Plan, PlannedTable } from './plan.ts'
  * Promises: what it refuses, it refuses with a sentence and a hint, and has written nothing; what it allows, it names:
  * engine, reason, tables, what differs, what is not carried. Nothing is discovered in the middle of a job that could
  * have been known here.
- * Never: opens a transaction that writes, falls back silently.
+ * Never: commits anything, falls back silently.
  */
 
 /** What blocks a whole engine, whatever the tables are. */
 const BLOCKS_TARGET = new Set(['publication', 'subscription'])
-/** Of differences that do not matter to the rows, this many are told. */
-const MAX_NOTICES = 50
 
 export interface PlanRequest {
   kind: Plan['kind']
@@ -75,31 +68,28 @@ async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> 
   const targetEntries = splitEntries(await dumpDefinitions(target.database, signal)).entries
   const conflicts = conflictsOf(originEntries, targetEntries)
   const presence = { asked: request.engine, wanted: origin.tables, present: leaves(present), conflicts }
-  const decision: EngineDecision =
-    chooseCreate(presence) ?? chooseReplacement('truncate', { findings: [], mergeBlockers: [] })
+  const created = chooseCreate(presence)
+  if (created) await checkCreate(target.session, originEntries)
+  const asked = request.engine === 'auto' ? 'truncate' : request.engine
+  const decided = created
+    ? { ...NEW, ...created, notices: [...created.notices, NOT_CARRIED] }
+    : await planReplacement({ asked, origin, target, tables: present, originEntries, targetEntries })
   const tables = origin.tables.map((table) => plannedTable(table, present))
-  const plan: Plan = {
+  return {
     kind: request.kind,
     source: origin.database,
     target: target.database.name,
-    engine: decision.engine,
-    reason: decision.reason,
     tables,
     rows: tables.reduce((sum, table) => sum + table.rows, 0),
     bytes: tables.reduce((sum, table) => sum + table.bytes, 0),
-    remade: [],
-    outside_foreign_keys: [],
-    notices: [...decision.notices],
+    ...decided,
     whole: !origin.isPartial,
     ...(route?.max_row_drop_pct === undefined ? {} : { max_row_drop_pct: route.max_row_drop_pct }),
   }
-  if (plan.engine === 'create') {
-    await checkCreate(target.session, originEntries)
-    plan.notices.push('owners and grants are not carried: everything created belongs to the role of the agent')
-    return plan
-  }
-  return await planTruncate(plan, request, present, originEntries, targetEntries)
 }
+
+const NEW = { remade: [], waits: [], outside_foreign_keys: [] }
+const NOT_CARRIED = 'owners and grants are not carried: everything created belongs to the role of the agent'
 
 /**
  * Refuses a target that is the origin. A physical copy of it (a restored disk snapshot, pg_basebackup) has its identifiers
@@ -116,49 +106,6 @@ async function checkDifferent({ kind, origin, target }: PlanRequest): Promise<vo
       ? 'Two names lead to one database, or to a standby and its primary: check both URLs.'
       : 'The archive is from this database, or from one that this is a physical copy of; restore it under the name it is from.',
   })
-}
-
-async function planTruncate(
-  plan: Plan,
-  { origin, target }: PlanRequest,
-  present: TableInfo[],
-  originEntries: DumpEntry[],
-  targetEntries: DumpEntry[],
-): Promise<Plan> {
-  plan.target_fingerprint = (await readFingerprint(target.session)).sha256
-  const differences = compareSchema(
-    { tables: origin.tables, entries: originEntries },
-    { tables: leaves(present), entries: targetEntries },
-  )
-  if (differences.blocking.length > 0) {
-    throw new SyncError(
-      'schema-mismatch',
-      `The rows do not fit the target: ${formatNumberOf(differences.blocking.length, 'difference')}.`,
-      {
-        hint: 'Run your migrations on the older side, then start the job again.',
-        details: differences.blocking,
-      },
-    )
-  }
-  const wanted = new Set(origin.tables.map(formatTableName))
-  const replaced = present.filter((table) => wanted.has(formatTableName(table)))
-  // The safety backup reads them as any source is read.
-  await checkSource(target.session, { chosen: replaced, foreign: [], isWhole: false })
-  const inSet = new Set(replaced.map((table) => table.oid))
-  await checkOwnership(target.session, [...inSet])
-  const keys = await readForeignKeys(target.session)
-  const outside = keys.filter((key) => key.parentOid === 0 && inSet.has(key.tableOid) !== inSet.has(key.referencedOid))
-  await checkOwnership(
-    target.session,
-    outside.map((key) => key.tableOid),
-  )
-  plan.outside_foreign_keys = outside.map((key) => `${key.name} of ${formatTableName(key.table)}`)
-  const { notices } = differences
-  plan.notices.push(
-    ...notices.slice(0, MAX_NOTICES),
-    ...(notices.length > MAX_NOTICES ? [`and ${notices.length - MAX_NOTICES} more differences`] : []),
-  )
-  return plan
 }
 
 /** Throws `unsupported-object` with everything that forbids changing the target, whatever the tables are. */

@@ -16,6 +16,8 @@ export interface Plan {
   replaced?: Replaced
   /** What is made again in a swap, or filled again: `view public.v`. */
   remade: string[]
+  /** Of a merge: what readers have to wait for, clauses; empty where they never wait. */
+  waits: string[]
   /** Foreign keys of tables outside the job that point into it, or the other way round: checked again before commit. */
   outside_foreign_keys: string[]
   /** What the operator should know: what differs, what is not carried, who waits. */

@@ -23,6 +23,7 @@ const plan: Plan = {
   bytes: 40e6,
   replaced: { bytes: 20e6, index_bytes: 10e6, members: 4 },
   remade: ['view public.v'],
+  waits: [],
   outside_foreign_keys: ['k of public.outside'],
   notices: ['column "x" of public.a exists in the target only and gets its default'],
   whole: false,
@@ -47,6 +48,18 @@ test('a backup before the load takes its own time, and a restore exports nothing
   const truncated = viewOf({ ...plan, kind: 'restore', engine: 'truncate' })
   expect(truncated.seconds).toBeCloseTo(2 + 0.04 + 40 / 15 + 1, 1)
   expect(truncated.locks).toContain('wait while they are loaded')
+})
+
+test('readers of a merge wait only where a foreign key is made again, and it is named', () => {
+  const merge: Plan = { ...plan, engine: 'merge' }
+  expect(viewOf(merge).locks).toMatch(/^readers never wait; writers of these tables wait/)
+  const waits = [
+    'foreign key k of public.o is dropped and made again',
+    'foreign key l of public.o is dropped and made again',
+  ]
+  expect(viewOf({ ...merge, waits }).locks).toMatch(
+    /^readers and writers .*because foreign key k .* made again, and 1 more$/,
+  )
 })
 
 test('a plan of very many tables and notices is cut so that it can travel, and says how many there are', () => {

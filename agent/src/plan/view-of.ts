@@ -55,14 +55,18 @@ function viewOfTable(table: Plan['tables'][number] | ExportPlan['tables'][number
 }
 
 /** Who waits, on what, and how long. */
-function locksText({ engine, replaced, outside_foreign_keys: keys }: Plan): string {
+function locksText({ engine, replaced, waits, outside_foreign_keys: keys }: Plan): string {
   switch (engine) {
     case 'create':
       return 'nobody waits: the tables are new'
     case 'truncate':
       return 'readers and writers of these tables wait while they are loaded'
     case 'merge':
-      return 'readers never wait; writers of these tables wait while the rows that differ are changed'
+      return waits.length === 0
+        ? 'readers never wait; writers of these tables wait while the rows that differ are changed'
+        : `readers and writers of these tables wait while the rows that differ are changed, because ${waits[0]}${
+            waits.length === 1 ? '' : `, and ${waits.length - 1} more`
+          }`
     case 'swap': {
       const ms = Math.max(3, replaced?.members ?? 0)
       const outside = keys.length === 0 ? '' : '; writers of outside tables wait while their keys are checked'

@@ -1,0 +1,69 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import type { Session } from '../postgres/session.ts'
+import type { SwapSet } from '../postgres/swap-set/swap-set.ts'
+
+/** Relations that a change takes locks on, and whether readers of them are in its way too. */
+export interface LockNeed {
+  oids: number[]
+  excludesReaders: boolean
+}
+
+/**
+ * A prepared transaction keeps its locks until somebody ends it, through restarts too: waiting for it is useless.
+ * Throws `unsupported-object` with each of them.
+ */
+export async function checkPrepared(session: Session, { oids, excludesReaders }: LockNeed): Promise<void> {
+  // A prepared transaction's locks have no pid; the one on its own number says which it is.
+  const rows = await session.query<{ gid: string; name: string }>(
+    `select distinct x.gid, format('%I.%I', n.nspname, c.relname) as name
+     from pg_catalog.pg_prepared_xacts x
+     join pg_catalog.pg_locks t on t.locktype = 'transactionid' and t.transactionid = x.transaction and t.pid is null
+     join pg_catalog.pg_locks l on l.virtualtransaction = t.virtualtransaction and l.pid is null
+       and l.locktype = 'relation'
+     join pg_catalog.pg_class c on c.oid = l.relation
+     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where x.database = current_database() and l.relation = any ($1::oid[])
+       and ($2 or l.mode not in ('AccessShareLock', 'RowShareLock'))
+     order by 1, 2`,
+    [oids, excludesReaders],
+  )
+  if (rows.length === 0) return
+  throw new SyncError('unsupported-object', 'A prepared transaction holds locks on what this job changes.', {
+    hint: 'End it with commit prepared or rollback prepared, as its owner; then start the job again.',
+    details: rows.map(({ gid, name }) => `prepared transaction "${gid}" holds a lock on ${name}`),
+  })
+}
+
+/** Locks that a swap holds at its busiest moment: moving both generations, or dropping one of them with all it has. */
+export async function checkSwapLocks(session: Session, set: SwapSet): Promise<void> {
+  const [row] = await session.query<{ sequences: string; others: string }>(
+    `select (select count(*) from pg_catalog.pg_depend d
+              join pg_catalog.pg_class s on s.oid = d.objid and s.relkind = 'S'
+              where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass
+                and d.refobjid = any ($1::oid[]) and d.deptype in ('a', 'i')) as sequences,
+            (select count(*) from pg_catalog.pg_index x where x.indrelid = any ($1::oid[]))
+              + 2 * (select count(*) from pg_catalog.pg_class c
+                     where c.oid = any ($1::oid[]) and c.reltoastrelid <> 0) as others`,
+    [set.members.map(({ oid }) => oid)],
+  )
+  const moved = set.members.length + Number(row?.sequences ?? 0)
+  const outside = set.remade.length + set.keys.filter(({ side }) => side !== 'inner').length
+  await checkLockTable(session, Math.max(2 * moved + outside, moved + Number(row?.others ?? 0)))
+}
+
+/** Throws `unsupported-object` when one transaction cannot hold that many locks. */
+export async function checkLockTable(session: Session, needed: number): Promise<void> {
+  // PostgreSQL docs, "Lock Management": the shared lock table holds max_locks_per_transaction × (connections + prepared).
+  const [row] = await session.query<{ slots: string }>(
+    `select current_setting('max_locks_per_transaction')::bigint
+       * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) as slots`,
+  )
+  if (!row || needed <= Number(row.slots)) return
+  throw new SyncError(
+    'unsupported-object',
+    `One transaction needs about ${needed} locks; the target's lock table has ${row.slots}.`,
+    {
+      hint: `Raise max_locks_per_transaction on the target to ${Math.ceil((needed / Number(row.slots)) * 64)} or more.`,
+    },
+  )
+}
