@@ -30,11 +30,12 @@ async function shop(sql?: string): Promise<TestDatabase> {
 
 async function syncInto(
   target: TestDatabase,
+  engine: 'create' | 'truncate',
   source: TestDatabase = world.source,
   onEvent: (type: string) => void = () => undefined,
 ) {
   const env = { STAGING_DATABASE_URL: target.url, PRODUCTION_DATABASE_URL: source.url }
-  return await runJobHere(world, { kind: 'sync', source: 'production', target: 'staging' }, { env, onEvent })
+  return await runJobHere(world, { kind: 'sync', source: 'production', target: 'staging', engine }, { env, onEvent })
 }
 
 describe('truncate', () => {
@@ -43,7 +44,7 @@ describe('truncate', () => {
     const before = await readState(target.url)
     const source = await readState(world.source.url)
 
-    expect(mustSucceed(await syncInto(target))).toMatchObject({ engine: 'truncate' })
+    expect(mustSucceed(await syncInto(target, 'truncate'))).toMatchObject({ engine: 'truncate' })
 
     const after = await readState(target.url)
     expect(after.definitions).toEqual(before.definitions)
@@ -116,7 +117,7 @@ describe('truncate', () => {
     const before = await readState(target.url)
 
     const env = { STAGING_DATABASE_URL: target.url }
-    const result = await runJobHere(world, { kind: 'restore', archive, target: 'staging' }, { env })
+    const result = await runJobHere(world, { kind: 'restore', archive, target: 'staging', engine: 'truncate' }, { env })
 
     expect(result).toMatchObject({ outcome: 'failed', code: 'constraint-violated', target_state: 'rolled_back' })
     expect([result.message, ...(result.details ?? [])].join('\n')).toContain(names)
@@ -137,7 +138,7 @@ describe('truncate', () => {
     // Takes the snapshot, and no lock that the sync would have to wait for.
     await reader.query('select count(*) from pg_class')
 
-    expect(mustSucceed(await syncInto(target))).toMatchObject({ engine: 'truncate' })
+    expect(mustSucceed(await syncInto(target, 'truncate'))).toMatchObject({ engine: 'truncate' })
 
     const seen = { customers: 50, orders: 50, events: 40, old: 0, totals: 50, by_index: 1 }
     expect(await read()).toEqual([seen])
@@ -152,7 +153,7 @@ describe('truncate', () => {
     const reader = await target.client()
     await reader.query('begin; select count(*) from outside.region; select count(*) from outside.log_x')
     const seen: string[] = []
-    const result = await syncInto(target, world.source, (type) => {
+    const result = await syncInto(target, 'truncate', world.source, (type) => {
       seen.push(type)
       if (type === 'lock.waiting') void reader.query('commit')
     })
@@ -178,12 +179,12 @@ describe('create', () => {
       await (await source.client()).query('refresh materialized view app.from_function')
     const wanted = await carried(source)
 
-    expect(mustSucceed(await syncInto(target, source))).toMatchObject({ engine: 'create' })
+    expect(mustSucceed(await syncInto(target, 'create', source))).toMatchObject({ engine: 'create' })
     expect(await carried(target)).toEqual(wanted)
 
     const client = await target.client()
     await client.query(`delete from app.child; update app.base set y = 'changed'; select setval('app.shared', 13)`)
-    expect(mustSucceed(await syncInto(target, source))).toMatchObject({ engine: 'truncate' })
+    expect(mustSucceed(await syncInto(target, 'truncate', source))).toMatchObject({ engine: 'truncate' })
     expect(await carried(target)).toEqual(wanted)
   })
 
@@ -207,7 +208,7 @@ describe('create', () => {
     await using source = await createDatabase({ sql: sourceSql })
     await using target = await createDatabase({ sql: targetSql })
     const before = await readState(target.url)
-    expect(await syncInto(target, source)).toMatchObject({ outcome: 'failed', target_state: 'rolled_back' })
+    expect(await syncInto(target, 'create', source)).toMatchObject({ outcome: 'failed', target_state: 'rolled_back' })
     expect(await readState(target.url)).toEqual(before)
   })
 })

@@ -37,8 +37,8 @@ async function exported(tables?: string[]): Promise<string> {
   return mustSucceed(result).archive?.id ?? ''
 }
 
-async function restored(target: TestDatabase, archive: string, tables?: string[]) {
-  const params = { kind: 'restore', archive, target: 'staging', ...(tables ? { tables } : {}) }
+async function restored(target: TestDatabase, archive: string, tables?: string[], engine = 'auto') {
+  const params = { kind: 'restore', archive, target: 'staging', engine, ...(tables ? { tables } : {}) }
   return await runJobHere(world, params, { env: { STAGING_DATABASE_URL: target.url } })
 }
 
@@ -128,7 +128,7 @@ describe('an archive of some tables', () => {
     const target = await makeTarget(`update app.a set note = 'old'; update app.b set note = 'own'; delete from app.m;
       select setval('app.a_id_seq', 99); select setval('app.alone', 88); select setval('app.b_id_seq', 77);`)
     const before = await readState(target.url)
-    expect(mustSucceed(await restored(target, archive))).toMatchObject({ engine: 'truncate' })
+    expect(mustSucceed(await restored(target, archive, undefined, 'truncate'))).toMatchObject({ engine: 'truncate' })
     const after = await readState(target.url)
     for (const name of ['app.a', 'app.m_1', 'app.m_2']) expect(after.tables[name]).toEqual(whole.tables[name])
     expect(after.tables['app.b']).toEqual(before.tables['app.b'])
@@ -177,7 +177,7 @@ describe('some tables of a whole archive', () => {
       `update app.a set note = 'old'; delete from app.m; delete from other.c; delete from app.heir;`,
     )
     const before = await readState(target.url)
-    const result = await restored(target, archive, ['app.m', 'other.*'])
+    const result = await restored(target, archive, ['app.m', 'other.*'], 'truncate')
     expect(mustSucceed(result)).toMatchObject({ engine: 'truncate' })
     const after = await readState(target.url)
     for (const name of ['app.m_1', 'app.m_2', 'other.c']) expect(after.tables[name]).toEqual(whole.tables[name])
@@ -188,10 +188,10 @@ describe('some tables of a whole archive', () => {
   it('come back from the safety backup of a job that replaced them', async () => {
     const target = await makeTarget(`update app.a set note = 'precious'; select setval('app.a_id_seq', 4000);`)
     const before = await readState(target.url)
-    const job = await restored(target, archive, ['app.a'])
+    const job = await restored(target, archive, ['app.a'], 'truncate')
     expect(mustSucceed(job)).toMatchObject({ engine: 'truncate' })
     expect(await readState(target.url)).not.toEqual(before)
-    const undone = await restored(target, job.safety_backup?.id ?? '')
+    const undone = await restored(target, job.safety_backup?.id ?? '', undefined, 'truncate')
     expect(mustSucceed(undone)).toMatchObject({ engine: 'truncate', target_state: 'changed' })
     expect(await readState(target.url)).toEqual(before)
   })

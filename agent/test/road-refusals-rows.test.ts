@@ -10,7 +10,8 @@ const SQL = `
 create table public.part (id int primary key, name text not null);
 insert into public.part select n, 'canary-row-' || n from generate_series(1, 2000) n;`
 
-const sync = { kind: 'sync', source: 'production', target: 'staging' }
+/** In one transaction over the target's own tables. */
+const sync = { kind: 'sync', source: 'production', target: 'staging', engine: 'truncate' }
 const canaries = ['canary-row']
 
 describe('an archive', () => {
@@ -32,7 +33,11 @@ describe('an archive', () => {
     return { key, middle: Math.floor((await world.store.read(world.bucket, key)).length / 2) }
   }
   const restore = async (expected: Expected) =>
-    await expectRefusal(world, { kind: 'restore', archive, target: 'staging' }, { canaries, ...expected })
+    await expectRefusal(
+      world,
+      { kind: 'restore', archive, target: 'staging', engine: 'truncate' },
+      { canaries, ...expected },
+    )
   /** With one bit of the object inverted; afterwards it is as it was. */
   const restoreAltered = async (piece: string, expected: Expected) => {
     const { key, middle } = await find(piece)
@@ -133,7 +138,7 @@ routes:
   expect(details).toEqual(['public.part: 2,000 rows now, 1300 in the archive'])
   expect(message).toContain('1 table would lose more than 30 %')
   await client.query(`insert into public.part select n, 'back' from generate_series(1301, 1400) n`)
-  expect((await syncHere(world)).target_state).toBe('changed')
+  expect((await syncHere(world, { engine: 'truncate' })).target_state).toBe('changed')
 })
 
 describe('a target in use', () => {
@@ -159,7 +164,7 @@ limits: { lock_attempts: 1 }
     const { hint } = await expectRefusal(world, sync, busy)
     expect(hint).toContain('locks')
     await reader.query('commit')
-    expect((await syncHere(world)).target_state).toBe('changed')
+    expect((await syncHere(world, { engine: 'truncate' })).target_state).toBe('changed')
   })
 
   test('by another job is refused', async () => {
@@ -167,7 +172,7 @@ limits: { lock_attempts: 1 }
     // The first job stands still before it changes anything: somebody reads a table of its target.
     const holder = await world.target.client()
     await holder.query('begin; select count(*) from public.part')
-    const first = world.agent(['sync', '--from', 'production', '--to', 'staging', '--json'])
+    const first = world.agent(['sync', '--from', 'production', '--to', 'staging', '--engine', 'truncate', '--json'])
     const watcher = await world.target.client()
     await until('the first job waits for the table', 60_000, async () => {
       const { rows } = await watcher.query(
@@ -175,7 +180,16 @@ limits: { lock_attempts: 1 }
       )
       return rows.length > 0
     })
-    const second = await world.agent(['sync', '--from', 'production', '--to', 'staging', '--json'])
+    const second = await world.agent([
+      'sync',
+      '--from',
+      'production',
+      '--to',
+      'staging',
+      '--engine',
+      'truncate',
+      '--json',
+    ])
     expect(second.code).toBe(3)
     expect(second.json).toMatchObject({ outcome: 'refused', code: 'target-busy', target_state: 'untouched' })
     await holder.query('rollback')

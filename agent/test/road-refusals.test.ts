@@ -183,7 +183,7 @@ describe('databases', () => {
         }),
       }
       const expected = { outcome: 'failed', code: 'permission-denied', env, canaries: ['canary-pw-9'] } as const
-      const { details } = await expectRefusal(world, sync, expected)
+      const { details } = await expectRefusal(world, { ...sync, engine: 'truncate' }, expected)
       expect(details).toEqual([expect.stringContaining('Component')])
     } finally {
       await client.query(`drop owned by ${role}; drop role ${role}`)

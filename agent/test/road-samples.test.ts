@@ -74,23 +74,23 @@ describe.skipIf(!samples)('a sample database', () => {
       const wanted = await readCopied(source)
       const dump = async (url: string): Promise<string[]> => (pgDumpRuns ? await pgDump(url) : [])
       const dumped = await dump(source)
-      const sync = async () =>
+      const sync = async (engine: 'create' | 'truncate') =>
         mustSucceed(
           await runJobHere(
             world,
-            { kind: 'sync', source: 'production', target: 'staging' },
+            { kind: 'sync', source: 'production', target: 'staging', engine },
             { env: { PRODUCTION_DATABASE_URL: source, STAGING_DATABASE_URL: target } },
           ),
         )
 
-      const first = await sync()
+      const first = await sync('create')
       expect(first).toMatchObject({ engine: 'create' })
       expect(await readCopied(target)).toEqual(wanted)
       expect(await dump(target)).toEqual(dumped)
 
       await change(target)
       expect((await readCopied(target)).tables).not.toEqual(wanted.tables)
-      expect(await sync()).toMatchObject({ engine: 'truncate' })
+      expect(await sync('truncate')).toMatchObject({ engine: 'truncate' })
       expect(await readCopied(target)).toEqual(wanted)
       expect(await dump(target)).toEqual(dumped)
 

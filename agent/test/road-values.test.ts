@@ -18,7 +18,7 @@ it('every type, name and kind of table arrives in an empty target, and again in 
   expect(before.tables).not.toEqual(wanted.tables)
   expect(before.sequences).not.toEqual(wanted.sequences)
 
-  expect(await syncHere(world)).toMatchObject({ engine: 'truncate', target_state: 'changed' })
+  expect(await syncHere(world, { engine: 'truncate' })).toMatchObject({ engine: 'truncate', target_state: 'changed' })
   const after = await readState(world.target.url)
   expect(after.tables).toEqual(wanted.tables)
   expect(after.sequences).toEqual(wanted.sequences)

@@ -34,8 +34,13 @@ interface PhaseCount {
   bytes: number
 }
 
-/** Events that tell of one table done, in each phase. */
-const tableDone = new Set(['table.exported', 'table.loaded', 'table.proven'])
+/** The event that tells of one table done, by phase: others may come from what is done at the same time. */
+const tableDone: Record<string, string> = {
+  exporting: 'table.exported',
+  'backing-up': 'table.exported',
+  loading: 'table.loaded',
+  proving: 'table.proven',
+}
 
 /**
  * On a terminal one line that is written over, and is left with the phase's sums when the phase ends; elsewhere only the
@@ -86,7 +91,7 @@ export function openScreen(stream: NodeJS.WriteStream & Partial<Pick<WriteStream
         live(`  ${phase}`)
       }
       if (event.type === 'job.ended') endPhase(atMs)
-      if (count && tableDone.has(event.type)) {
+      if (count && tableDone[count.phase] === event.type) {
         count.tables += 1
         count.rows += typeof rows === 'number' ? rows : 0
         count.bytes += typeof bytes === 'number' ? bytes : 0
