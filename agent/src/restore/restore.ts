@@ -1,6 +1,8 @@
 import type { Target } from '../postgres/open-target.ts'
 import { restoreInOneTransaction } from './in-one-transaction.ts'
 import type { Load, Restored, RestoreRun } from './load.ts'
+import { merge } from './merge/merge.ts'
+import { swap } from './swap/swap.ts'
 
 /*
  * Restore: an archive becomes a target's tables.
@@ -22,7 +24,8 @@ export async function restore(target: Target, load: Load, run: RestoreRun): Prom
     case 'truncate':
       return await restoreInOneTransaction(target, load, run)
     case 'swap':
+      return await swap(target, load, run)
     case 'merge':
-      throw new Error(`engine ${load.engine} is not joined yet`)
+      return await merge(target, load, run)
   }
 }
