@@ -37,7 +37,7 @@ const stepSchemas = {
   'upload-opened': z.object({ key: z.string(), uploadId: z.string() }),
   'archive-written': z.looseObject({ archive: z.string() }),
   'backup-written': z.looseObject({ archive: z.string() }),
-  /** Written before the first table is made beside the live ones. */
+  /** Written before the first table is made beside the live ones, or swapped back. */
   staging: z.looseObject({ target: databaseNameSchema }),
   staged: z.looseObject({}),
   loaded: z.looseObject({}),

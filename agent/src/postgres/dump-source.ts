@@ -27,7 +27,7 @@ const COMMON = [
   '--no-publications',
   '--no-subscriptions',
   '-N',
-  'multiboard_sync',
+  'multiboard_sync*',
 ]
 
 /** SHA-256 (hex) over the three texts, one after the other: `schema_sha256` of the manifest. */

@@ -134,6 +134,8 @@ export async function undo(target: Target, change: Undo, run: RestoreRun): Promi
   }
   await refuseOtherShapes(session, previous)
   const tables = await readLeaves(session, previous)
+  // Keys that it leaves unvalidated when it dies are looked after at the next boot, as those of a swap are.
+  await run.journal.record('staging', { target: target.database.name })
   const exchanged = await exchange(
     target,
     {

@@ -11,13 +11,15 @@ import { dropPrevious } from './previous.ts'
 /**
  * What follows a committed exchange: keys that came back NOT VALID are validated, the replaced tables of earlier jobs are
  * dropped. Nothing of it can take the commit back, so nothing is thrown: what is left undone is told as a warning, and
- * done after the next job or at the next boot.
+ * done after the next job or at the next boot. True when no key is left to be validated.
  */
-export async function afterSwap(target: Target, exchanged: Exchanged, run: RestoreRun): Promise<void> {
+export async function afterSwap(target: Target, exchanged: Exchanged, run: RestoreRun): Promise<boolean> {
   const { reporter } = run
   try {
     // The exchange's own connection may have gone down with the answer to its commit.
-    await using session = await openSession(target.database, { purpose: 'after swap', signal: run.signal })
+    // And a cancel that came too late shall not leave keys behind that are not valid.
+    const signal = run.signal.aborted ? AbortSignal.timeout(LATE_CANCEL_MS) : run.signal
+    await using session = await openSession(target.database, { purpose: 'after swap', signal })
     const keys = await validateKeys(session)
     if (keys.length > 0) reporter.event('swap.keys-not-valid', { keys: keys.slice(0, EVENT_MAX) }, 'warning')
     const after = await readFingerprint(session, { keys: 'unvalidated' })
@@ -27,12 +29,17 @@ export async function afterSwap(target: Target, exchanged: Exchanged, run: Resto
     for (const { job, reasons } of kept) {
       reporter.event('previous.kept', { job, reasons: reasons.slice(0, EVENT_MAX) }, 'warning')
     }
+    if (keys.length === 0) await run.journal.record('tidied', {})
+    return keys.length === 0
   } catch (thrown) {
     const { code, message } = toSyncError(thrown)
     reporter.event('swap.unfinished', { code, message }, 'warning')
+    return false
   }
 }
 
+/** Of a canceled job nobody waits for the end any longer. */
+const LATE_CANCEL_MS = 30_000
 /** An event is at most 16 KiB; names are at most 63 bytes, twice. */
 const EVENT_MAX = 50
 
