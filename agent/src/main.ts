@@ -3,6 +3,7 @@ import { isRefusal, SyncError, toSyncError } from '@multiboard-sync/shared/sync-
 import { printPlanView } from './plan/print-plan.ts'
 import { archivesText, archiveText, readArchive, readArchives } from './cli/list-archives.ts'
 import { findingText, runDoctor } from './cli/doctor.ts'
+import { cleanedJson, cleanedText } from './cli/leftovers-text.ts'
 import { parseCommand, type Command } from './cli/parse-command.ts'
 import { errorText, resultJson, resultText } from './cli/print-result.ts'
 import { progressSink } from './cli/progress-line.ts'
@@ -10,6 +11,7 @@ import { resolveUndo } from './cli/resolve-undo.ts'
 import { runLocalJob } from './cli/run-local-job.ts'
 import { USAGE } from './cli/usage.ts'
 import { runAgent } from './agent.ts'
+import { clean } from './clean.ts'
 import { readEnv, type AgentEnv } from './env.ts'
 import { log, logFailure } from './log.ts'
 import { openContext, type OpenedContext } from './open-context.ts'
@@ -85,8 +87,11 @@ async function execute(command: Command): Promise<number> {
       const params = await resolveUndo(opened.context, command, first)
       return await runJobCommand(opened, { ...command, name: 'job', params }, first)
     }
-    case 'clean':
-      throw new SyncError('usage', 'There is no cleaning yet.', { hint: 'It comes with agent/src/clean.ts.' })
+    case 'clean': {
+      const cleaned = await clean(opened.context, command, first)
+      out(command.json ? JSON.stringify({ cleaned: cleaned.map(cleanedJson) }) : cleanedText(cleaned))
+      return EXIT.succeeded
+    }
   }
 }
 

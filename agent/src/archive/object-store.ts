@@ -55,6 +55,8 @@ export interface ObjectStore extends AsyncDisposable {
   listFolders(prefix: string, signal: AbortSignal): Promise<string[]>
   /** Open multipart uploads below the prefix; undefined where the store cannot list them. */
   openUploads(prefix: string, signal: AbortSignal): Promise<{ key: string; uploadId: string }[] | undefined>
+  /** 1, or 0 when there is no such upload any more. */
+  abortUpload(key: string, uploadId: string, signal: AbortSignal): Promise<number>
   /** Aborts the known uploads and whatever the store lists below the prefix; returns how many it aborted. */
   abortUploads(prefix: string, known: { key: string; uploadId: string }[], signal: AbortSignal): Promise<number>
 }
@@ -226,6 +228,7 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
       return folders
     },
     openUploads,
+    abortUpload,
     async abortUploads(prefix, known, signal) {
       let aborted = 0
       // Some stores cannot list uploads; that is why the known ones are given.

@@ -1,8 +1,10 @@
 import { formatBytes, formatNumberOf } from '@multiboard-sync/shared/sizes'
+import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import type { Cleaned } from '../clean.ts'
 import type { Leftover } from '../find-leftovers.ts'
 
 /** One leftover for people: `previous tables of j4k7q2m9xw1ab in staging: 12 tables, 1.3 GB`. */
-export function leftoverText(leftover: Leftover): string {
+function leftoverText(leftover: Leftover): string {
   const { kind, job } = leftover
   if (kind === 'upload') return `open upload of ${job}: ${leftover.key}`
   const { aside, target } = leftover
@@ -17,4 +19,18 @@ export function leftoversText(leftovers: Leftover[]): string {
     ? '; `pnpm agent clean` removes stages and uploads'
     : ''
   return `${leftovers.map(leftoverText).join('; ')}${hint}`
+}
+
+/** What clean has done, one line a leftover. */
+export function cleanedText(cleaned: Cleaned[]): string {
+  if (cleaned.length === 0) return 'Nothing is left behind.'
+  return cleaned.map(({ leftover, what }) => `${leftoverText(leftover)}: ${what}`).join('\n')
+}
+
+/** The same for programs. */
+export function cleanedJson({ leftover, what }: Cleaned): object {
+  const { kind, job } = leftover
+  if (leftover.kind === 'upload') return { kind, job, key: leftover.key, what }
+  const { tables, bytes } = leftover.aside
+  return { kind, job, target: leftover.target, tables: tables.map(formatTableName), bytes, what }
 }

@@ -28,7 +28,7 @@ export async function dropPrevious(
   const dropped: string[] = []
   const kept: KeptPrevious[] = []
   for (const aside of (await listPrevious(session)).filter(({ job }) => !keepJobs.includes(job))) {
-    const reasons = await tryDrop(session, aside)
+    const reasons = await dropOnePrevious(session, aside)
     if (reasons.length === 0) dropped.push(aside.job)
     else kept.push({ job: aside.job, reasons })
   }
@@ -37,7 +37,8 @@ export async function dropPrevious(
 
 const PASSING = new Set(['lock-timeout', 'permission-denied', 'query-failed'])
 
-async function tryDrop(session: Session, aside: FoundAside): Promise<string[]> {
+/** Drops one job's replaced tables. Answers why not, when something outside still points to them or they are in use. */
+export async function dropOnePrevious(session: Session, aside: FoundAside): Promise<string[]> {
   await session.run(`begin; set local lock_timeout = ${LOCK_TIMEOUT_MS}`)
   try {
     const leaks = await findLeaks(session, [...aside.schemas.values()])

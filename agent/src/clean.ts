@@ -1,0 +1,77 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import type { AgentContext } from './context.ts'
+import { findInTarget, findUploads, type Leftover } from './find-leftovers.ts'
+import { openTarget } from './postgres/open-target.ts'
+import { dropAside } from './restore/stage/aside.ts'
+import { dropOnePrevious } from './restore/swap/previous.ts'
+import { settleUnfinished } from './settle-unfinished.ts'
+
+export interface CleanRequest {
+  /** Absent: every target of the policy, and the bucket. */
+  target: string | undefined
+  /** Previous tables, too: an undo then takes the safety backup. */
+  previous: boolean
+  dryRun: boolean
+}
+
+export interface Cleaned {
+  leftover: Leftover
+  /** `removed`, `would be removed`, or why it was kept. */
+  what: string
+}
+
+/**
+ * Removes what ended jobs of this agent have left behind: stages, open uploads, and when asked for the previous tables.
+ * Never what belongs to a job that runs, to another agent's job, or what anything outside still points to. Throws
+ * `target-busy` while a job works on the target.
+ */
+export async function clean(
+  context: AgentContext,
+  { target, previous, dryRun }: CleanRequest,
+  signal: AbortSignal,
+): Promise<Cleaned[]> {
+  // A job whose process died is not ended before this.
+  if (!dryRun) await settleUnfinished(context, signal)
+  const cleaned: Cleaned[] = []
+  for (const name of target === undefined ? targetsOf(context) : [target]) {
+    for (const leftover of await findInTarget(context, name, signal)) {
+      const kept = reasonToKeep(leftover, previous)
+      const what = kept ?? (dryRun ? 'would be removed' : await removeFrom(context, name, leftover, signal))
+      cleaned.push({ leftover, what })
+    }
+  }
+  for (const leftover of target === undefined ? await findUploads(context, signal) : []) {
+    if (leftover.kind !== 'upload') continue
+    const { key, uploadId } = leftover
+    if (!dryRun) await context.store.abortUpload(key, uploadId, signal)
+    cleaned.push({ leftover, what: dryRun ? 'would be removed' : 'removed' })
+  }
+  return cleaned
+}
+
+function targetsOf({ policy }: AgentContext): string[] {
+  return [...new Set(policy.routes.map(({ to }) => to))].filter((name) => Object.hasOwn(policy.databases, name))
+}
+
+function reasonToKeep({ kind, isOurs }: Leftover, previous: boolean): string | undefined {
+  if (!isOurs) return 'kept: its job is not one of this agent that has ended'
+  if (kind === 'previous' && !previous) return 'kept for an undo: --previous drops it'
+  return undefined
+}
+
+async function removeFrom(
+  context: AgentContext,
+  name: string,
+  leftover: Leftover,
+  signal: AbortSignal,
+): Promise<string> {
+  if (leftover.kind === 'upload') throw new SyncError('internal', 'An upload lies in no database.')
+  // With the target's lock: a job that works there is not disturbed.
+  await using target = await openTarget(context.databaseUrl(name), signal)
+  if (leftover.kind === 'stage') {
+    await dropAside(target.session, leftover.aside)
+    return 'removed'
+  }
+  const reasons = await dropOnePrevious(target.session, leftover.aside)
+  return reasons.length === 0 ? 'removed' : `kept: ${reasons.join('; ')}`
+}
