@@ -12,7 +12,7 @@ import type { Session } from './session.ts'
  */
 
 export interface PreparedDependencyPrint {
-  read(): Promise<string>
+  readonly read: () => Promise<string>
 }
 
 /** Planned now, so that reading under locks takes the time of the reading alone. Answers hex and the count of lines. */

@@ -42,7 +42,7 @@ export interface FingerprintExtent {
 
 export interface PreparedFingerprint {
   /** Hashed in the server, so that nothing large travels. Sees the session's own uncommitted changes. */
-  read(): Promise<Fingerprint>
+  readonly read: () => Promise<Fingerprint>
 }
 
 /** Hashed in the server, so that nothing large travels. Sees the session's own uncommitted changes. */

@@ -22,7 +22,7 @@ export async function findLeaks(session: Session, schemas: string[]): Promise<st
 }
 
 export interface PreparedLeakCheck {
-  read(): Promise<string[]>
+  readonly read: () => Promise<string[]>
 }
 
 /** findLeaks, planned now, so that reading under locks takes the time of the reading alone. */
