@@ -10,7 +10,8 @@ import type { MergeTable } from './merge-tables.ts'
  *   deferred  when it can be checked at the end, and has no action
  *   ordered   when it refers to the primary key, by which rows are matched: rows that stay never change it, new rows
  *             come before those that refer to them, and a row goes after the last that referred to it
- * All others are dropped for the time of the transaction, which readers of both tables wait for.
+ * All others are dropped for the time of the transaction, which readers of both tables wait for; so are those that would
+ * cost more than that.
  */
 
 export interface KeyDecision {
@@ -25,15 +26,20 @@ export interface KeyDecision {
   mayFail: boolean
 }
 
-/**
- * `lineages` are the tables' own OIDs with those of their partitioned ancestors. `moving`: unique values are known to move
- * from row to row, also in tables that ordered keys refer to.
- */
+/** What is known of the rows. */
+export interface RowFacts {
+  /** Unique values move from row to row, also in tables that ordered keys refer to. */
+  moving: boolean
+  /** OIDs of keys that would be looked through, without an index, for too many rows that go. */
+  costly: ReadonlySet<number>
+}
+
+/** `lineages` are the tables' own OIDs with those of their partitioned ancestors. */
 export function decideKeys(
   tables: MergeTable[],
   keys: MergeKey[],
   lineages: Map<number, Set<number>>,
-  moving: boolean,
+  { moving, costly }: RowFacts,
 ): KeyDecision {
   const within = (oid: number): MergeTable[] => tables.filter(({ table }) => lineages.get(table.oid)?.has(oid))
   const mustReplace = (one: MergeTable): boolean => one.hasFixedColumn || (moving && one.hasFurtherKeys)
@@ -41,7 +47,8 @@ export function decideKeys(
   let edges: Edge[] = []
   for (const key of keys) {
     const parents = within(key.referencedOid)
-    const role = roleOf(key, parents, mustReplace)
+    const cheap = roleOf(key, parents, mustReplace)
+    const role = cheap !== 'free' && costly.has(key.oid) ? 'dropped' : cheap
     if (role === 'dropped') dropped.push(key)
     if (role === 'ordered') edges.push({ key, parents, children: within(key.tableOid) })
   }

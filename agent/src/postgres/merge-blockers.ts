@@ -47,7 +47,7 @@ function blockersOf(one: MergeTable, columns: Column[] | undefined): string[] {
 
 /**
  * What readers of the tables have to wait for when these are merged, as clauses for people: foreign keys that are dropped
- * and made again. [] when readers never wait.
+ * and made again. [] when readers never wait, as far as that can be told before the rows are known.
  */
 export async function mergeWaits(session: Session, tableOids: number[]): Promise<string[]> {
   const all = await readTables(session)
@@ -58,7 +58,7 @@ export async function mergeWaits(session: Session, tableOids: number[]): Promise
   )
   const lines = lineages(all, tableOids)
   const keys = await readMergeKeys(session, new Set([...lines.values()].flatMap((line) => [...line])))
-  return decideKeys(tables, keys, lines, false).dropped.map(
+  return decideKeys(tables, keys, lines, { moving: false, costly: new Set() }).dropped.map(
     (key) => `foreign key ${key.name} of ${formatTableName(key.table)} is dropped and made again`,
   )
 }

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { TableProof } from '@multiboard-sync/shared/plan'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
-import { storedColumns } from '../../postgres/catalog.ts'
+import { readTables, storedColumns } from '../../postgres/catalog.ts'
+import { lineages } from '../../postgres/merge-keys.ts'
 import { readMergeTables } from '../../postgres/merge-tables.ts'
 import type { Target } from '../../postgres/open-target.ts'
 import { commit } from '../commit.ts'
@@ -15,6 +16,7 @@ import { asideOf, inAside, type Aside } from '../stage/aside.ts'
 import { loadRows } from '../stage/load-rows.ts'
 import { proveRows } from '../stage/prove-rows.ts'
 import { together } from '../together.ts'
+import type { Changes } from './change-rows.ts'
 import { mergeTables, MovedValue, type Matched } from './merge-tables.ts'
 import type { Pair } from './row-sql.ts'
 import { keyTables, makeTables } from './stage-tables.ts'
@@ -58,7 +60,7 @@ export async function merge(target: Target, load: Load, run: RestoreRun): Promis
   run.reporter.phase('staging')
   await takeFenceNow(target, load)
   await run.journal.record('staging', { target: database.name })
-  let restored: Restored
+  let merged: Merged
   try {
     await makeTables(target.session, stage, load.tables)
     const matched = await matchTables(target, load, stage)
@@ -76,14 +78,21 @@ export async function merge(target: Target, load: Load, run: RestoreRun): Promis
     await proveRows(database, load.tables, place, options)
     await run.journal.record('proven', {})
     run.changing()
-    restored = await changeUntilDone(target, load, run, matched, safetyBackup)
+    merged = await changeUntilDone(target, load, run, matched, safetyBackup)
   } catch (error) {
     await dropStage(target, stage, run)
     throw error
   }
   await run.changed()
+  for (const [table, changes] of merged.changes) run.reporter.event('table.merged', { table, ...changes })
   await dropStage(target, stage, run)
-  return restored
+  return merged.restored
+}
+
+interface Merged {
+  restored: Restored
+  /** By table. */
+  changes: Map<string, Changes>
 }
 
 /** Before anything is made: an older agent, and a job that is done, make nothing. */
@@ -101,6 +110,7 @@ async function takeFenceNow({ session, database }: Target, { job, fence }: Load)
 async function matchTables({ session }: Target, load: Load, stage: Aside): Promise<Matched> {
   const { chosen } = await findTables(session, load.tables)
   const tables = await readMergeTables(session, [...chosen.values()])
+  const lines = lineages(await readTables(session), [...chosen.keys()])
   const archived = new Map(load.tables.map((table) => [formatTableName(table), table]))
   const pairs = tables.map(({ table, key, fixed }): [number, Pair] => {
     const name = formatTableName(table)
@@ -113,7 +123,8 @@ async function matchTables({ session }: Target, load: Load, stage: Aside): Promi
     }
     const own = storedColumns(table.columns).flatMap((column) => (has.has(column.name) ? [] : [column.name]))
     const live = { schema: table.schema, name: table.name }
-    return [table.oid, { oid: table.oid, live, stage: inAside(stage, table), key, columns, own, fixed }]
+    const line = lines.get(table.oid) ?? new Set([table.oid])
+    return [table.oid, { oid: table.oid, line, live, stage: inAside(stage, table), key, columns, own, fixed }]
   })
   return { tables, pairs: new Map(pairs) }
 }
@@ -124,7 +135,7 @@ async function changeUntilDone(
   run: RestoreRun,
   matched: Matched,
   safetyBackup: string | undefined,
-): Promise<Restored> {
+): Promise<Merged> {
   let moving = false
   for (let attempt = 1; ;) {
     try {
@@ -154,10 +165,10 @@ async function changeOnce(
   run: RestoreRun,
   matched: Matched & { moving: boolean },
   safetyBackup: string | undefined,
-): Promise<Restored> {
+): Promise<Merged> {
   const { session, database } = target
   const { job, epoch } = load
-  const fence = await mergeTables(target, load, run, matched)
+  const { fence, changes } = await mergeTables(target, load, run, matched)
   const quiet = { ...run.reporter, event: () => undefined }
   const proof: TableProof[] = await proveTables(session, load.tables, quiet)
   const facts = {
@@ -178,7 +189,8 @@ async function changeOnce(
   run.signal.throwIfAborted()
   await commit(session, run.lease, job, database, run.signal)
   const { archive, engine } = facts
-  return { receipt: { job, epoch, fence, archive, engine, committed_at: new Date().toISOString() }, proof }
+  const receipt = { job, epoch, fence, archive, engine, committed_at: new Date().toISOString() }
+  return { restored: { receipt, proof }, changes }
 }
 
 /** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */

@@ -6,6 +6,8 @@ import { quoteIdent, quoteTable } from '../../postgres/quote.ts'
 /** Two tables of one shape: `live` becomes what `stage` is. Live rows are called l, staged ones s, referring ones c. */
 export interface Pair {
   oid: number
+  /** Its own OID and those of its partitioned ancestors. */
+  line: Set<number>
   live: TableName
   stage: TableName
   key: MatchColumn[]
@@ -17,9 +19,6 @@ export interface Pair {
   fixed: string[]
 }
 
-/** Every text answers its count of rows in one row: `rows`. */
-const counted = (sql: string): string => `with done as (${sql} returning 1) select count(*)::float8 as rows from done`
-
 const live = (pair: Pair): string => `only ${quoteTable(pair.live)}`
 const list = (names: string[], of?: string): string =>
   names.map((name) => (of === undefined ? quoteIdent(name) : `${of}.${quoteIdent(name)}`)).join(', ')
@@ -28,7 +27,6 @@ function matches({ key }: Pair, row: string): string {
   return key.map(({ name, operator }) => `${row}.${quoteIdent(name)} ${operator} s.${quoteIdent(name)}`).join(' and ')
 }
 
-/** `row` is l, or c when the table refers to itself. */
 function isMissing(pair: Pair, row = 'l'): string {
   return `not exists (select from ${quoteTable(pair.stage)} s where ${matches(pair, row)})`
 }
@@ -67,11 +65,11 @@ function refers({ columns }: MergeKey): string {
 /** Rows that the archive lacks and to which no row refers. */
 export function deleteUnusedSql(pair: Pair, keys: MergeKey[]): string {
   const unused = keys.map((key) => ` and not exists (select from ${referring(key)} where ${refers(key)})`)
-  return counted(`delete from ${live(pair)} l where ${isMissing(pair)}${unused.join('')}`)
+  return `delete from ${live(pair)} l where ${isMissing(pair)}${unused.join('')}`
 }
 
 export function deleteMissingSql(pair: Pair): string {
-  return counted(`delete from ${live(pair)} l where ${isMissing(pair)}`)
+  return `delete from ${live(pair)} l where ${isMissing(pair)}`
 }
 
 export function countMissingSql(pair: Pair): string {
@@ -80,10 +78,8 @@ export function countMissingSql(pair: Pair): string {
 
 /** Whether a row that stays refers to one that goes. */
 export function countReferringSql(pair: Pair, key: MergeKey): string {
-  const goesToo =
-    key.tableOid === pair.oid || key.tableKind === 'p'
-      ? ` and not (c.tableoid = ${pair.oid} and ${isMissing(pair, 'c')})`
-      : ''
+  // In one statement with the row that it refers to.
+  const goesToo = pair.line.has(key.tableOid) ? ` and not (c.tableoid = ${pair.oid} and ${isMissing(pair, 'c')})` : ''
   return `select count(*)::float8 as rows from (
     select from ${live(pair)} l join ${referring(key)} on ${refers(key)}
     where ${isMissing(pair)}${goesToo} limit 1) as found`
@@ -96,15 +92,13 @@ export function updateSql(pair: Pair): string | undefined {
   const set = comparable(pair).filter((name) => !fixed.has(name))
   if (differs === undefined || set.length === 0) return undefined
   const assigned = set.map((name) => `${quoteIdent(name)} = s.${quoteIdent(name)}`).join(', ')
-  return counted(
-    `update ${live(pair)} l set ${assigned} from ${quoteTable(pair.stage)} s where ${matches(pair, 'l')} and ${differs}`,
-  )
+  return `update ${live(pair)} l set ${assigned} from ${quoteTable(pair.stage)} s where ${matches(pair, 'l')} and ${differs}`
 }
 
 export function insertSql(pair: Pair): string {
-  return counted(`insert into ${quoteTable(pair.live)} (${list(pair.columns)}) overriding system value
+  return `insert into ${quoteTable(pair.live)} (${list(pair.columns)}) overriding system value
     select ${list(pair.columns, 's')} from ${quoteTable(pair.stage)} s
-    where not exists (select from ${live(pair)} l where ${matches(pair, 'l')})`)
+    where not exists (select from ${live(pair)} l where ${matches(pair, 'l')})`
 }
 
 /** Rows whose key both have and that differ; `into` keeps them as they are to become, with the live table's own columns. */
@@ -114,22 +108,14 @@ export function keepChangedSql(pair: Pair, into: TableName): string {
     from ${live(pair)} l join ${quoteTable(pair.stage)} s on ${matches(pair, 'l')} where ${compared(pair, '*<>') ?? 'false'}`
 }
 
-export function countSql(table: TableName): string {
-  return `select count(*)::float8 as rows from ${quoteTable(table)}`
-}
-
 /** Rows that the archive lacks or has otherwise. */
 export function deleteChangedSql(pair: Pair): string {
   const same = compared(pair, '*=')
   const also = same === undefined ? '' : ` and ${same}`
-  return counted(
-    `delete from ${live(pair)} l where not exists (select from ${quoteTable(pair.stage)} s where ${matches(pair, 'l')}${also})`,
-  )
+  return `delete from ${live(pair)} l where not exists (select from ${quoteTable(pair.stage)} s where ${matches(pair, 'l')}${also})`
 }
 
 export function insertKeptSql(pair: Pair, from: TableName): string {
   const names = list([...pair.columns, ...pair.own])
-  return counted(
-    `insert into ${quoteTable(pair.live)} (${names}) overriding system value select ${names} from ${quoteTable(from)}`,
-  )
+  return `insert into ${quoteTable(pair.live)} (${names}) overriding system value select ${names} from ${quoteTable(from)}`
 }
