@@ -46,11 +46,35 @@ async function open(url: string): Promise<Session> {
   return await openSession({ name: 'looked-at', url, viaProxy: false }, { purpose: 'test', signal })
 }
 
+/** What a source has to be asked for. */
+export async function lookAtRows(url: string): Promise<Pick<Look, 'rows' | 'sequences' | 'tables'>> {
+  await using session = await open(url)
+  const populated = await session.query<{ schema: string; name: string }>(
+    `select n.nspname::text as schema, c.relname::text as name
+     from pg_class c join pg_namespace n on n.oid = c.relnamespace where c.relkind = 'm' and c.relispopulated`,
+  )
+  const tables = await readTables(session)
+  const rows = await readRows(session, tables, new Set(populated.map(formatTableName)))
+  return { rows, tables, sequences: await readSequenceStates(session, tables) }
+}
+
 export async function look(url: string, pgDump: string | undefined): Promise<Look> {
   await using session = await open(url)
   const tables = await readTables(session)
   const matviews = await readMatviews(session)
-  const populated = new Set(Object.keys(matviews))
+  return {
+    definitions: await readFingerprintLines(session),
+    dependencies: await readDependencies(session),
+    dump: pgDump === undefined ? undefined : await readDump(pgDump, url),
+    rows: await readRows(session, tables, new Set(Object.keys(matviews))),
+    sequences: await readSequenceStates(session, tables),
+    tables,
+    matviews,
+    asides: await readAsides(session),
+  }
+}
+
+async function readRows(session: Session, tables: TableInfo[], populated: Set<string>): Promise<Look['rows']> {
   const rows: Look['rows'] = {}
   for (const table of tables) {
     const name = formatTableName(table)
@@ -58,16 +82,7 @@ export async function look(url: string, pgDump: string | undefined): Promise<Loo
     const columns = table.columns.map((column) => `${column.name} ${column.type}`).join(', ')
     rows[name] = { ...(await readText(session, `only ${quoteTable(table)}`)), columns }
   }
-  return {
-    definitions: await readFingerprintLines(session),
-    dependencies: await readDependencies(session),
-    dump: pgDump === undefined ? undefined : await readDump(pgDump, url),
-    rows,
-    sequences: await readSequenceStates(session, tables),
-    tables,
-    matviews,
-    asides: await readAsides(session),
-  }
+  return rows
 }
 
 async function readText(session: Session, from: string): Promise<{ rows: number; text: string }> {

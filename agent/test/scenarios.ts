@@ -44,10 +44,8 @@ export const expectSchema = z.strictObject({
   reason: regexSchema.optional(),
   /** Found in the plan's notices, the message, the hint or the details. */
   says: z.array(regexSchema).optional(),
-  /** Run in the target after the job. */
+  /** Run in the target after the job, in one session; `query => answer` asks for one value or row, as text. */
   later: z.array(z.string()).optional(),
-  /** `query => answer`: one value as text, in the target after the job and after `later`. */
-  after: z.array(z.string().regex(/ => /)).optional(),
   /** `equal`: an undo puts everything back, and its undo everything back again; else the code that an undo fails with. */
   undo: z.string().optional(),
   /** `sorted`: pg_dump's lines may come in another order (inheritance). */
@@ -55,7 +53,7 @@ export const expectSchema = z.strictObject({
 })
 export type Expect = z.infer<typeof expectSchema>
 
-const LISTS = new Set(['table', 'says', 'later', 'after'])
+const LISTS = new Set(['table', 'says', 'later'])
 
 export interface Scenario {
   folder: string

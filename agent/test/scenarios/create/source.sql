@@ -1,0 +1,12 @@
+create schema app;
+create type app.kind as enum ('x', 'y');
+create table app.a (id serial primary key, kind app.kind default 'x', parent int references app.a);
+create table app.b (id int not null, at date, primary key (id)) partition by range (id);
+create table app.b_1 partition of app.b for values from (0) to (10);
+create view app.v with (security_barrier) as select * from app.a;
+create materialized view app.m as select count(*) as n from app.a;
+create function app.f(r app.a) returns int language sql as 'select (r).id';
+comment on table app.a is 'a table';
+insert into app.a (kind, parent) values ('y', null), ('x', 1);
+insert into app.b values (1, '2020-01-01');
+refresh materialized view app.m;

@@ -1,0 +1,3 @@
+create schema outside;
+create table outside.own (id int primary key);
+insert into outside.own values (1);

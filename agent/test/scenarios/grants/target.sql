@@ -1,0 +1,21 @@
+-- as the source
+alter schema app owner to scenario_owner;
+grant usage on schema app to scenario_reader, scenario_other;
+alter table app.a owner to scenario_owner;
+alter table app.b owner to scenario_other;
+grant select, references (id) on app.a to scenario_reader with grant option;
+grant update (note), insert (note, secret) on app.a to scenario_reader;
+grant truncate, trigger on app.b to public;
+revoke delete on app.b from scenario_other;
+grant usage, select on sequence app.a_id_seq to scenario_reader with grant option;
+set role scenario_reader;
+grant select on app.a to scenario_other;
+grant usage on sequence app.a_id_seq to scenario_other;
+reset role;
+comment on table app.a is 'it''s "a"; \';
+comment on column app.a.secret is E'tab\tand\nline';
+comment on column app.b.id is 'of b';
+comment on sequence app.a_id_seq is 'a sequence';
+comment on constraint a_pkey on app.a is 'a key';
+comment on index app.b_pkey is 'an index';
+update app.a set note = 'old';

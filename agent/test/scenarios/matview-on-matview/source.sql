@@ -1,0 +1,11 @@
+create schema app;
+create table app.a (id int primary key, n int);
+create view app.doubled as select id, n * 2 as n from app.a;
+create materialized view app.sums as select n % 10 as digit, sum(n) as total from app.doubled group by 1;
+create unique index on app.sums (digit);
+create view app.between as select digit, total from app.sums where total > 0;
+create materialized view app.top as select max(total) as best, (select count(*) from app.a) as rows from app.between;
+create view app.last as select best from app.top;
+insert into app.a select n, n from generate_series(1, 50) n;
+refresh materialized view app.sums;
+refresh materialized view app.top;

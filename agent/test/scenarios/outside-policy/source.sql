@@ -1,0 +1,3 @@
+create schema app;
+create table app.allowed (id int primary key, note text);
+insert into app.allowed values (1, 'new'), (2, 'new');

@@ -1,0 +1,3 @@
+-- as the source
+create publication everything for all tables;
+update public.a set note = 'old';

@@ -1,0 +1,2 @@
+-- as the source
+delete from app.a where id > 2;

@@ -1,0 +1,21 @@
+-- as the source
+create schema v;
+create view v.natural_join as select * from app.a natural join (select id, price from app.b) b;
+create view v.using_join as select id, a.note, b.price from app.a full join app.b using (id) where id is distinct from 0;
+create view v.lateral_join as select a.id, l.* from app.a, lateral (select max(price) as top from app.b where b.a_id = a.id) l;
+create recursive view v.chain (id, depth) as select id, 1 from app.a where boss is null union all select a.id, depth + 1 from app.a join chain on chain.id = a.boss;
+create view v.set_operations as (select id from app.a union select id from app.b) except select boss from app.a order by 1 limit 100;
+create view v.windows as select id, rank() over w, sum(price) filter (where price > 2) over (w rows unbounded preceding) as s from app.b window w as (partition by a_id order by price desc);
+create view v.grouping as select a_id, price::int as p, count(*), grouping(a_id) as g from app.b group by grouping sets ((a_id), (price::int), ()) having count(*) > 0;
+create view v.literals as select 'it''s "x"; -- no' as "a ""b""", E'tab\t\\' as tab, null::app.a is null as nothing, date '2020-02-29' as day, interval '1 month -2 days' as iv, b'101' as bits, (doc ->> 'n')::int as n from app.a;
+create view v.whole_case as select case when note like 'new%' then array[id, boss] else '{}' end as xs, coalesce(note, 'none') collate "C" as n, (at at time zone 'UTC')::date as d from app.a;
+create view v.locking as select * from app.a for update;
+create view v.exists_in as select * from app.b where exists (select from app.a where a.id = b.a_id) and price in (select price from app.b tablesample system (100)) and a_id = any (array(select id from app.a));
+create view v.aliased (x, y) as select a1.id, a2.note from app.a as a1 cross join app.a as a2 (i, note);
+create view v.distinct_on as select distinct on (a_id) a_id, id from app.b order by a_id, price desc nulls last;
+create view v.functions as select g.n, to_jsonb(a.doc) as j from app.a, generate_series(1, a.id) with ordinality as g (n, o);
+create view v.with_query as with m as materialized (select id from app.a), r (i) as (values (1), (2)) select m.id, r.i from m, r;
+create view v.ordered_set as select percentile_cont(0.5) within group (order by price) as median, string_agg(id::text, ',' order by id desc) as ids from app.b;
+create temporary view unused as select 1;
+update app.a set note = 'old', boss = null;
+delete from app.b where id > 3;
