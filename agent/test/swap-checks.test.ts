@@ -362,3 +362,20 @@ describe('The dependency print', () => {
     }
   })
 })
+
+test('A role without any rights reads every check, and the same as a superuser', async () => {
+  const role = `plain_${process.pid}`
+  const checks = async () => [
+    await readCatalogMark(session),
+    await (await prepareDependencyPrint(session)).read(),
+    await findLeaks(session, ['apart']),
+    await findOutwardLeaks(session, ['apart']),
+    (await readFingerprint(session, { keys: 'unvalidated' })).sha256,
+  ]
+  await session.run(`create role ${role}`)
+  try {
+    expect(await trying(`set local role ${role}`, checks)).toEqual(await checks())
+  } finally {
+    await session.run(`drop role ${role}`)
+  }
+})

@@ -154,7 +154,7 @@ describe('Locks', () => {
       expect(await trying).toMatchObject({ code: 'lock-timeout', retryable: true })
       const tookMs = performance.now() - startedAt
       expect(tookMs).toBeGreaterThan(350)
-      expect(tookMs).toBeLessThan(1_500)
+      expect(tookMs).toBeLessThan(3_000)
       await session.run('rollback')
     } finally {
       await Promise.all(others.map(async (other) => await other.close()))
@@ -166,7 +166,7 @@ describe('Locks', () => {
     await reader.run('begin; select from live.o')
     await session.run('begin')
     const locking = failure(
-      lockRelations(session, { views: [view('w'), view('v')], materialized: [], tables: [o], forMs: 400 }),
+      lockRelations(session, { views: [view('w'), view('v')], materialized: [], tables: [o], forMs: 800 }),
     )
     await until('we have the views and wait for the table', waitMs, async () => await waits(reader, session))
     // It waits for our view, and we for its table.
@@ -179,7 +179,7 @@ describe('Locks', () => {
   test('D15: a deadlock that the server has to end is told as something to try again', async () => {
     await using reader = await open(database)
     await reader.run('begin; select from live.o')
-    await session.run(`begin; set local deadlock_timeout = '200ms'`)
+    await session.run(`begin; set local deadlock_timeout = '700ms'`)
     const locking = failure(
       lockRelations(session, { views: [view('v')], materialized: [], tables: [o], forMs: waitMs }),
     )
@@ -224,14 +224,13 @@ describe('Locks', () => {
     const [table] = await reader.query<{ oid: number }>(`select 'live.o'::regclass::int8::float8 as oid`)
     const oids = [table?.oid ?? 0]
     await reader.run('begin')
-    const before = await readWrites(reader, oids)
+    await until('the first rows are told', waitMs, async () => (await readWrites(reader, oids)) === 2)
     const client = await writer.client()
     await client.query(`insert into live.o (n) values (7), (8), (9)`)
     await client.query(`update live.o set n = 1 where n = 7`)
     await client.query('delete from live.o where n = 8')
     await client.end()
-    await until('five writes are told', waitMs, async () => (await readWrites(reader, oids)) - before >= 5)
-    expect(await readWrites(reader, oids)).toBe(before + 5 + (before === 0 ? 2 : 0))
+    await until('five more writes are told', waitMs, async () => (await readWrites(reader, oids)) === 7)
   })
 
   /** Whether somebody's backend waits for a lock, as another session sees it. */

@@ -11,7 +11,7 @@ import type { Session } from './session.ts'
  *
  * Promises: equal for a database and for one restored from pg_dump's text of it on the same major version, whatever OIDs,
  * dropped columns, files and sequence values they have; different when any definition differs. Never: reads a row of a
- * user's table, options of user mappings, or what lies in a schema multiboard_sync*. Members of extensions are left out
+ * user's table, options of user mappings, or what lies in a schema multiboard_sync* unless it is asked for. Members of extensions are left out
  * (the extension itself is a fact), and so is what a dump does not carry: sequence values, whether a materialized view is
  * populated, versions of extensions.
  */
