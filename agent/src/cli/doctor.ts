@@ -33,29 +33,35 @@ export async function runDoctor(
 ): Promise<boolean> {
   const { context } = opened
   let isWell = true
-  const check = async (name: string, work: () => Promise<string>): Promise<void> => {
+  const check = async (name: string, work: () => Promise<string>): Promise<boolean> => {
     try {
       tell({ check: name, ok: true, text: await work() })
+      return true
     } catch (thrown) {
       signal.throwIfAborted()
       isWell = false
       const { code, message, hint, details } = toSyncError(thrown)
       tell({ check: name, ok: false, text: message, code, hint, ...(details.length > 0 ? { details } : {}) })
+      return false
     }
   }
-  await check('state folder', async () => await checkStateDir(context))
+  const hasState = await check('state folder', async () => await checkStateDir(context))
   if (controlPlaneUrl !== undefined) {
     await check('order keys', async () => await checkOrderKeys(opened))
     await check('control plane', async () => await checkControlPlane(opened, controlPlaneUrl, signal))
   }
-  await check('bucket', async () => await checkBucket(context, signal))
-  await check('bucket, leftovers', async () => leftoversText(await findUploads(context, signal)))
+  // Leftovers are those of the jobs that the state folder knows; what cannot be reached is told once.
+  if ((await check('bucket', async () => await checkBucket(context, signal))) && hasState) {
+    await check('bucket, leftovers', async () => leftoversText(await findUploads(context, signal)))
+  }
   for (const [name, { role }] of Object.entries(context.policy.databases)) {
     if (role !== 'target') await check(`${name} as source`, async () => await checkReading(context, name, signal))
     const isTarget = context.policy.routes.some((route) => route.to === name)
     if (isTarget) {
-      await check(`${name} as target`, async () => await checkWriting(context, name, signal))
-      await check(`${name}, leftovers`, async () => leftoversText(await findInTarget(context, name, signal)))
+      const isReached = await check(`${name} as target`, async () => await checkWriting(context, name, signal))
+      if (isReached && hasState) {
+        await check(`${name}, leftovers`, async () => leftoversText(await findInTarget(context, name, signal)))
+      }
     } else if (role === 'target')
       tell({ check: `${name} as target`, ok: true, text: 'no route leads there: never changed' })
   }
