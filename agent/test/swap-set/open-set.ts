@@ -10,6 +10,7 @@ export interface SetOfTest extends AsyncDisposable {
   client: pg.Client
   /** The set of tables given as `schema.table`. */
   read(...tables: string[]): Promise<SwapSet>
+  readOids(oids: number[]): Promise<SwapSet>
 }
 
 /** A database with these definitions, and a session to read sets with. */
@@ -24,6 +25,7 @@ export async function openSet(sql: string): Promise<SetOfTest> {
     session,
     client,
     read: async (...tables) => await readSwapSet(session, await oidsOf(session, tables)),
+    readOids: async (oids) => await readSwapSet(session, oids),
     [Symbol.asyncDispose]: async () => {
       await session.close()
       await database[Symbol.asyncDispose]()

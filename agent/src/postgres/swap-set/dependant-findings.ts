@@ -39,7 +39,8 @@ function findingOf(dependant: Dependant, identity: Identity, { relations }: Foun
   }
   const extension = relations.get(dependant.home)?.extension ?? identity.extension
   if (extension === null) return []
-  return [{ effect: 'in-place', text: `${identity.what} of extension ${extension} depends on ${member}` }]
+  const what = dependant.does === 'view' ? `view ${nameIn(relations, dependant.home)}` : identity.what
+  return [{ effect: 'in-place', text: `${what} of extension ${extension} depends on ${member}` }]
 }
 
 /** Of what is carried there is no text. `%` is the member. */

@@ -90,7 +90,7 @@ function classify(edge: Edge): Deed | undefined {
     case 'pg_type':
       return isType ? 'uses type' : edge.detail === 'd' ? 'domain default' : 'unknown'
     case 'pg_trigger':
-      return isType ? 'uses type' : 'from'
+      return isType ? 'uses type' : edge.detail === 'from' ? 'from' : 'names'
     case 'pg_constraint':
     case 'pg_class':
     case 'pg_statistic_ext':
@@ -100,7 +100,9 @@ function classify(edge: Edge): Deed | undefined {
   }
 }
 
+/** Of several reasons the plainest is told. */
 function strictness(deed: Deed): number {
-  if (deed === 'unknown') return 2
-  return ['returns', 'takes', 'uses type', 'from', 'names'].includes(deed) ? 1 : 0
+  if (deed === 'unknown') return 3
+  if (deed === 'returns' || deed === 'takes' || deed === 'uses type') return 2
+  return deed === 'from' || deed === 'names' ? 1 : 0
 }

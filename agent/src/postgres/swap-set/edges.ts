@@ -15,7 +15,7 @@ export interface Edge {
   home: number
   /**
    * Of pg_class its relkind, pg_constraint contype, pg_type typtype, pg_attrdef attgenerated; of pg_rewrite `view` for what
-   * a view reads, of pg_trigger `key` when a foreign key made it, of pg_proc `returns` or `takes` for types; else ''.
+   * a view reads, of pg_trigger `key` when a foreign key made it and `from` for its FROM, of pg_proc `returns` or `takes` for types; else ''.
    */
   detail: string
   refClass: string
@@ -23,7 +23,10 @@ export interface Edge {
   refHome: number
 }
 
-/** Everything that depends on these relations, on what depends on them, and so on; through other tables it does not go. */
+/**
+ * Everything that depends on these relations, on what depends on them, and so on, but for what is a part of the same
+ * relation; through other tables it does not go.
+ */
 export async function readEdges(session: Session, tableOids: number[]): Promise<Edge[]> {
   return await session.query<Edge>(edgesSql, [tableOids])
 }
@@ -64,11 +67,14 @@ const detail = `case d.classid
     when 'pg_rewrite'::regclass then
       (select case when w.rulename = '_RETURN' then 'view' end from pg_rewrite w where w.oid = d.objid)
     when 'pg_trigger'::regclass then
-      (select case when k.contype = 'f' then 'key' end
+      (select case when k.contype = 'f' then 'key'
+                   when d.refclassid = 'pg_class'::regclass and g.tgconstrrelid = d.refobjid then 'from' end
        from pg_trigger g left join pg_constraint k on k.oid = g.tgconstraint where g.oid = d.objid)
     when 'pg_proc'::regclass then
       (select case when d.refclassid <> 'pg_type'::regclass then null
-                   when p.prorettype = d.refobjid then 'returns'
+                   when p.prorettype = d.refobjid
+                     or exists (select from unnest(p.proallargtypes, p.proargmodes) as u(type, mode)
+                                where u.type = d.refobjid and u.mode in ('o', 't')) then 'returns'
                    when d.refobjid = any(p.proargtypes::oid[]) or d.refobjid = any(p.proallargtypes) then 'takes' end
        from pg_proc p where p.oid = d.objid)
   end`
@@ -92,14 +98,18 @@ with recursive reached (classid, objid) as (
   where not exists (select from pg_class c
                     where next.classid = 'pg_class'::regclass and c.oid = next.objid and c.relkind in ('r', 'p', 'f', 't'))
 ),
-homes as materialized (select r.classid, r.objid, ${home('r.classid', 'r.objid')} as home from reached r)
+homes as materialized (select r.classid, r.objid, ${home('r.classid', 'r.objid')} as home from reached r),
+edge as materialized (
+  select d.*, ${home('d.classid', 'd.objid')} as home, h.home as refhome
+  from homes h
+  join pg_depend d on d.refclassid = h.classid and d.refobjid = h.objid and d.deptype in ('n', 'a', 'i', 'P', 'S')
+  where not exists (select from pg_class c
+                    where d.classid = 'pg_class'::regclass and c.oid = d.objid and c.relkind = 't')
+)
 select d.classid::regclass::text as class, d.objid::int8::float8 as oid, d.objsubid as column,
-       coalesce(${home('d.classid', 'd.objid')}, 0)::int8::float8 as home,
-       coalesce(${detail}, '') as detail,
+       coalesce(d.home, 0)::int8::float8 as home, coalesce(${detail}, '') as detail,
        d.refclassid::regclass::text as "refClass", d.refobjid::int8::float8 as "refOid",
-       coalesce(h.home, 0)::int8::float8 as "refHome"
-from homes h
-join pg_depend d on d.refclassid = h.classid and d.refobjid = h.objid and d.deptype in ('n', 'a', 'i', 'P', 'S')
-where not exists (select from pg_class c
-                  where d.classid = 'pg_class'::regclass and c.oid = d.objid and c.relkind = 't')
-order by 1, 2, 3`
+       coalesce(d.refhome, 0)::int8::float8 as "refHome"
+from edge d
+where d.home is distinct from d.refhome or coalesce(d.home, 0) = 0
+order by 1, 2, 3, 6, 7`

@@ -1,7 +1,7 @@
-import type { TableName } from '@multiboard-sync/shared/table-pattern'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import { userSchemas } from '../catalog.ts'
 import type { Session } from '../session.ts'
-import type { SetKey } from './swap-set.ts'
+import type { DependencyFinding, SetKey } from './swap-set.ts'
 
 interface KeyRow extends Omit<SetKey, 'table' | 'referenced' | 'side' | 'head' | 'tail'> {
   table: string[]
@@ -22,6 +22,18 @@ export async function readSetKeys(session: Session, memberOids: number[]): Promi
     side: !members.has(row.tableOid) ? 'inbound' : members.has(row.referencedOid) ? 'inner' : 'outbound',
     ...splitKey(row.definition),
   }))
+}
+
+/** Before 18 a partitioned table cannot have a key that is NOT VALID: all rows would be checked under the locks. */
+export function keyFindings(session: Session, keys: SetKey[]): DependencyFinding[] {
+  if (session.serverVersion >= 180_000) return []
+  return keys
+    .filter(({ side, tableKind }) => side === 'inbound' && tableKind === 'p')
+    .map(({ table, referenced }) => {
+      const [from, to] = [formatTableName(table), formatTableName(referenced)]
+      const text = `partitioned table ${from} references ${to}, and its key could not be checked later`
+      return { effect: 'in-place', text }
+    })
 }
 
 function tableName([schema = '', name = '']: string[]): TableName {

@@ -3,7 +3,7 @@ import { chooseMembers, componentsOf, depthsOf, feedsMatview, graphOf } from './
 import { classifyDependants, tiesOf } from './dependants.ts'
 import { dependantFindings } from './dependant-findings.ts'
 import { readEdges } from './edges.ts'
-import { readSetKeys } from './keys.ts'
+import { keyFindings, readSetKeys } from './keys.ts'
 import { matviewFindings } from './matview-findings.ts'
 import { readRelations, type Relation } from './relations.ts'
 import { readRemade, type RemadeRow } from './remade.ts'
@@ -46,20 +46,22 @@ export async function readSwapSet(session: Session, tableOids: number[]): Promis
   const relatives = relativesOf(trees.tables, trees.heirs)
   const dependants = classifyDependants(edges, oids).filter(({ home }) => !relatives.has(home))
   const remade = await readRemade(session, dependants)
+  // Whatever it is that is made again on a view, making it locks the view.
+  const height = (row: RemadeRow) => (row.relationKind === 'v' ? depth(row.relationOid) : 0)
   const memberOids = [...oids]
+  const keys = await readSetKeys(session, memberOids)
   const feeding = members.filter(({ oid, kind }) => 'vm'.includes(kind) && feedsMatview(oid, graph))
   return {
     members,
     statistics: await readSetStatistics(session, members),
-    keys: await readSetKeys(session, memberOids),
+    keys,
     remade: remade
       .filter((row) => !row.isTemporary)
-      .toSorted(
-        (a, b) => rank(a) - rank(b) || depth(b.relationOid) - depth(a.relationOid) || (a.what < b.what ? -1 : 1),
-      )
+      .toSorted((a, b) => height(b) - height(a) || rank(a) - rank(b) || (a.what < b.what ? -1 : 1))
       .map(remadeOf),
     findings: [
       ...trees.findings,
+      ...keyFindings(session, keys),
       ...(await unlistedFindings(session, memberOids)),
       ...(await dependantFindings(session, { dependants, relations, remade })),
       ...(await matviewFindings(session, { feeding, edges, members: oids, relations })),

@@ -1,3 +1,4 @@
+import { quoteIdent } from '../quote.ts'
 import type { Session } from '../session.ts'
 import type { Dependant } from './dependants.ts'
 import type { Remade } from './swap-set.ts'
@@ -13,21 +14,55 @@ export interface RemadeRow extends Omit<Remade, 'relation'> {
 }
 
 /**
- * The statements that point dependants to the new relations; they do not end in a semicolon, and one may hold two. In no
- * order. For a session whose search_path is empty.
+ * The statements that point dependants to the new relations; they do not end in a semicolon, and one may hold several. In
+ * no order. For a session whose search_path is empty.
  */
 export async function readRemade(session: Session, dependants: Dependant[]): Promise<RemadeRow[]> {
-  const oids = (does: Dependant['does']) => dependants.filter((one) => one.does === does).map((one) => one.oid)
-  const lists = [
-    dependants.filter((one) => one.does === 'view').map((one) => one.home),
-    oids('function'),
-    oids('rule'),
-    oids('policy'),
-    oids('default'),
-    oids('domain default'),
-  ]
-  if (lists.every((list) => list.length === 0)) return []
-  return await session.query<RemadeRow>(remadeSql, lists)
+  const carried = dependants.filter(({ does }) => deeds.some((deed) => deed === does))
+  const paths = await readOperatorPaths(session, carried)
+  const groups = Map.groupBy(carried, (one) => paths.get(`${one.class} ${one.oid}`) ?? '')
+  const rows: RemadeRow[] = []
+  for (const [path, group] of groups) rows.push(...(await readUnder(session, path, group)))
+  return rows
+}
+
+const deeds = ['view', 'function', 'rule', 'policy', 'default', 'domain default'] as const satisfies Dependant['does'][]
+
+/** The text of an expression is written for the search_path of the session, and has to be read under the same one. */
+async function readUnder(session: Session, path: string, dependants: Dependant[]): Promise<RemadeRow[]> {
+  const lists = deeds.map((deed) =>
+    dependants.filter(({ does }) => does === deed).map(({ oid, home }) => (deed === 'view' ? home : oid)),
+  )
+  if (path === '') return await session.query<RemadeRow>(remadeSql, lists)
+  await session.run(`set search_path = ${path}`)
+  const rows = await session.query<RemadeRow>(remadeSql, lists)
+  await session.run(`set search_path = ''`)
+  return rows.map((row) => ({
+    ...row,
+    sql: `set local search_path = ${path};\n${row.sql};\nset local search_path = ''`,
+  }))
+}
+
+/**
+ * IN, NULLIF, CASE, USING and IS DISTINCT FROM compare with an operator that SQL has no words to name: under an empty
+ * search_path `citext in (…)` would be read as a comparison of text. What uses operators of other schemas is written and
+ * read with these in its path.
+ */
+async function readOperatorPaths(session: Session, dependants: Dependant[]): Promise<Map<string, string>> {
+  if (dependants.length === 0) return new Map()
+  const rows = await session.query<{ key: string; schemas: string[] }>(
+    `select u.class || ' ' || u.oid as key, array_agg(distinct n.nspname::text order by n.nspname::text) as schemas
+     from unnest($1::text[], $2::oid[]) as u(class, oid)
+     join pg_depend d on d.classid = ('pg_catalog.' || u.class)::regclass and d.objid = u.oid
+       and d.refclassid = 'pg_operator'::regclass
+     join pg_operator o on o.oid = d.refobjid
+     join pg_namespace n on n.oid = o.oprnamespace
+     where n.nspname <> 'pg_catalog'
+     group by 1`,
+    [dependants.map((one) => one.class), dependants.map((one) => one.oid)],
+  )
+  // Unless it is named, the schema of temporary objects comes first.
+  return new Map(rows.map(({ key, schemas }) => [key, [...schemas.map(quoteIdent), 'pg_temp'].join(', ')]))
 }
 
 /** With its options, or CREATE OR REPLACE takes security_barrier, security_invoker and check_option away. */
@@ -89,7 +124,7 @@ select o.kind, o.oid::int8::float8 as oid, pg_get_userbyid(o.owner)::text as own
        array[n.nspname, c.relname]::text[] as relation, c.relkind::text as "relationKind", o.sql,
        coalesce(n.nspname, m.nspname) ~ '^pg_temp_' as "isTemporary",
        case when o.kind = 'function' then (select i.type || ' ' || i.identity from pg_identify_object('pg_proc'::regclass, o.oid, 0) i)
-            when c.oid is null then o.what || 'domain ' || o.oid::regtype
+            when c.oid is null then (select o.what || 'domain ' || i.identity from pg_identify_object('pg_type'::regclass, o.oid, 0) i)
             when o.kind = 'view' then format('view %I.%I', n.nspname, c.relname)
             else o.what || format('%I.%I', n.nspname, c.relname) end as what
 from (${[views, functions, rules, policies, defaults, domains].join('\nunion all')}) as o

@@ -84,7 +84,10 @@ export interface SwapSet {
   members: Member[]
   statistics: SetStatistics[]
   keys: SetKey[]
-  /** Views in an order in which locking them before what they read cannot deadlock with a reader: outermost first. */
+  /**
+   * What is on views comes first, outermost views before what they read: the order in which a reader locks them. Each
+   * `sql` stands for itself, in whatever order they run.
+   */
   remade: Remade[]
   findings: DependencyFinding[]
 }

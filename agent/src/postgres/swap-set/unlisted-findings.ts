@@ -60,8 +60,9 @@ function unlistedSql(version: number): string {
     `select 'publication-all', m.schema, m.name, p.pubname::text
      from pg_publication p cross join lateral (select * from member where kind in ('r', 'p') order by schema, name limit 1) m
      where p.puballtables`,
-    `select 'subscription', m.schema, m.name, s.subname::text
-     from member m join pg_subscription_rel r on r.srrelid = m.oid join pg_subscription s on s.oid = r.srsubid`,
+    // pg_subscription itself may be read in part only, before 14 without its OID.
+    `select distinct 'subscription', m.schema, m.name, s.subname::text
+     from member m join pg_subscription_rel r on r.srrelid = m.oid join pg_stat_subscription s on s.subid = r.srsubid`,
     `select 'extension', m.schema, m.name, e.extname::text
      from member m
      join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = m.oid and d.objsubid = 0 and d.deptype = 'e'
