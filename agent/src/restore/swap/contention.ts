@@ -2,8 +2,6 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Session } from '../../postgres/session.ts'
 import { findOldSnapshots } from '../../postgres/snapshot-gate.ts'
 
-/** How long other readers may queue behind us for one try at the locks. */
-export const LOCK_MS = 250
 const SESSIONS_MAX = 10
 
 /** What the attempts of one exchange know of each other. */

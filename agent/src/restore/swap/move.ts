@@ -1,12 +1,12 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { readCatalogMark } from '../../postgres/catalog-mark.ts'
 import { readFingerprintLines } from '../../postgres/fingerprint.ts'
-import { lockRelations } from '../../postgres/lock-relations.ts'
 import { quoteIdent } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
 import { differentFacts } from '../different-facts.ts'
 import type { Exchange } from './change.ts'
 import { refuseOldSnapshots } from './contention.ts'
+import { lockForMove } from './lock-for-move.ts'
 import { changedMeanwhile, type Prepared, type Prints } from './prepare-move.ts'
 
 /*
@@ -14,11 +14,18 @@ import { changedMeanwhile, type Prepared, type Prints } from './prepare-move.ts'
  */
 
 /**
- * Takes the locks, moves, and proves that nothing but the rows has changed; the commit is the caller's. Throws
+ * Takes the locks, moves, and proves that nothing but the rows has changed; the commit is the caller's. Answers when
+ * readers have begun to wait (performance.now()). Throws
  * `lock-timeout`, `old-snapshot`, `schema-changed` (retryable when a migration came in between) and `unsupported-object`.
  */
-export async function move(session: Session, change: Exchange, prints: Prints, prepared: Prepared): Promise<void> {
-  await lockRelations(session, prepared.locks)
+export async function move(
+  session: Session,
+  change: Exchange,
+  prints: Prints,
+  prepared: Prepared,
+  signal: AbortSignal,
+): Promise<number> {
+  const lockedAtMs = await lockForMove(session, prepared.locks, signal)
   if ((await readCatalogMark(session)) !== prepared.mark) throw changedMeanwhile()
   await refuseOldSnapshots(session, change.snapshotMark)
   await session.run([prepared.raiseSql, prepared.moveSql].filter((sql) => sql !== '').join(';\n'))
@@ -39,6 +46,7 @@ export async function move(session: Session, change: Exchange, prints: Prints, p
   }
   // Last: the server plans every prepared query anew when a schema comes or goes.
   await session.run(`drop schema ${[...change.incoming.schemas.values()].map(quoteIdent).join(', ')} restrict`)
+  return lockedAtMs
 }
 
 /** Ends the transaction, to read how the definitions were: what would be different is worth more than a moment. */

@@ -16,8 +16,9 @@ import { readSwapSet } from '../../postgres/swap-set/read-swap-set.ts'
 import { schemasOf, type Member, type SetKey, type SwapSet } from '../../postgres/swap-set/swap-set.ts'
 import { readWrites } from '../../postgres/written-rows.ts'
 import { asideOf, createAside, inAside, type Aside } from '../stage/aside.ts'
-import { LOCK_MS, type Tried } from './contention.ts'
 import type { Exchange } from './change.ts'
+import type { Tried } from './contention.ts'
+import { LOCK_MS } from './lock-for-move.ts'
 import { moveSql, needsValidation, outboundKeysSql, raiseSql } from './move-sql.ts'
 import { findOrphans } from './orphans.ts'
 
@@ -39,11 +40,11 @@ export interface Prepared {
   mark: string
   leaks: PreparedLeakCheck
   /** What the statements of `moveSql` lock, and what of `raiseSql`. */
-  locks: Locks
+  locks: Relations
   moveSql: string
   raiseSql: string
   oids: number[]
-  /** readWrites() of the live tables. */
+  /** readWrites() of `oids`, the live tables that hold rows. */
   writes: number
 }
 
@@ -79,14 +80,15 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   const before = await prints.definitions.read()
   if (change.fingerprint !== undefined && before.sha256 !== change.fingerprint) throw notAsPlanned()
   await rememberKeys(session, change.job, set.keys.filter(needsValidation))
-  const oids = set.members.map(({ oid }) => oid)
+  // As they are counted when the job begins: the tables that rows are written to.
+  const oids = set.members.filter(({ kind }) => kind === 'r').map(({ oid }) => oid)
   return {
     previous,
     before,
     dependencies: await prints.dependencies.read(),
     mark,
     leaks: await prepareLeakCheck(session, [...previous.schemas.values()]),
-    locks: { ...everyLock(set, outside), forMs: LOCK_MS },
+    locks: everyLock(set, outside),
     moveSql: moveSql(set, incoming, previous),
     raiseSql: await readRaiseSql(session, change.raise),
     oids,
