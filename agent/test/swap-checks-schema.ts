@@ -22,7 +22,7 @@ create policy p on apart.b using (exists (select from apart.a));
 create function apart.f(apart.a) returns setof apart.a language sql as 'select null::apart.a';
 comment on table apart.a is 'a';
 create function live.trigger() returns trigger language plpgsql as 'begin return new; end';
-create table live.o (id serial primary key, n int, a int);
+create table live.o (id serial primary key, n int, a int, unique (n) deferrable, exclude (a with =) deferrable);
 create table live.k (id int primary key references live.o);
 create view live.v as select id from live.o;
 create view live.w as select id from live.v;

@@ -323,7 +323,7 @@ describe('The catalogue mark', () => {
     const client = await own.client()
     await client.query(`create temporary table x (id serial primary key, n int check (n > 0) default 3, l text);
       create temporary view y as select * from x; create index on x (n); insert into x values (1)`)
-    await client.query(`insert into live.o (n) select generate_series(1, 500); select setval('live.o_id_seq', 900)`)
+    await client.query(`insert into live.o (n) select generate_series(3, 500); select setval('live.o_id_seq', 900)`)
     await client.query('truncate live.k; truncate apart.b restart identity; refresh materialized view live.m')
     await client.query('analyze')
     await client.query('vacuum live.o')
@@ -333,7 +333,8 @@ describe('The catalogue mark', () => {
 })
 
 describe('The dependency print', () => {
-  const move = `alter table live.o set schema multiboard_sync_x; create table live.o (id serial primary key, n int, a int);`
+  const move = `alter table live.o set schema multiboard_sync_x; create table live.o
+    (id serial primary key, n int, a int, unique (n) deferrable, exclude (a with =) deferrable);`
   const remade = `${move} create or replace view live.v as select id from live.o;
     drop materialized view live.m; create materialized view live.m as select id from live.o;
     alter table live.k drop constraint k_id_fkey, add constraint k_id_fkey foreign key (id) references live.o not valid;`

@@ -234,7 +234,7 @@ describe('Locks', () => {
     await until('the first rows are told', waitMs, async () => (await readWrites(reader, oids)) === 2)
     const client = await writer.client()
     await client.query(`insert into live.o (n) values (7), (8), (9)`)
-    await client.query(`update live.o set n = 1 where n = 7`)
+    await client.query(`update live.o set n = 6 where n = 7`)
     await client.query('delete from live.o where n = 8')
     await client.end()
     await until('five more writes are told', waitMs, async () => (await readWrites(reader, oids)) === 7)

@@ -1,5 +1,5 @@
 import { planQuery } from './prepare-query.ts'
-import { notOfForeignKeys, schemaContents } from './schema-contents.ts'
+import { notBookkeeping, schemaContents } from './schema-contents.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -7,7 +7,7 @@ import type { Session } from './session.ts'
  * name has the same text as before it was moved and another meaning after.
  *
  * Promises: a hash of the names at both ends of every row of pg_depend, and of its kind; the same after everything was made
- * again. Left out: what lies in our own and in temporary schemas, TOAST, and the bookkeeping of foreign keys, whose names
+ * again. Left out: what lies in our own and in temporary schemas, TOAST, and the bookkeeping of constraints, whose names
  * the server makes up. Pointing INTO those schemas is not left out. Sees the session's own uncommitted changes.
  */
 
@@ -40,7 +40,7 @@ lines as (
   select distinct pg_catalog.concat_ws(' ', pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), d.deptype,
            pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)) as line
   from pg_catalog.pg_depend d
-  where d.objid >= 16384 and (d.classid, d.objid) not in (select classid, objid from apart) and ${notOfForeignKeys}
+  where d.objid >= 16384 and (d.classid, d.objid) not in (select classid, objid from apart) and ${notBookkeeping}
 )`
 
 const hashed = `

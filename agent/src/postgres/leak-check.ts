@@ -1,7 +1,7 @@
 import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { prepareQuery, planQuery } from './prepare-query.ts'
 import { quoteLiteral } from './quote.ts'
-import { notOfForeignKeys, schemaContents } from './schema-contents.ts'
+import { notBookkeeping, schemaContents } from './schema-contents.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -81,7 +81,7 @@ lines as (
     and (d.classid, d.objid) not in (select classid, objid from inside)
     and not (d.classid = 'pg_constraint'::regclass
              and exists (select from pg_catalog.pg_constraint k where k.oid = d.objid and k.contype = 'f'))
-    and ${notOfForeignKeys} and ${notPart}
+    and ${notBookkeeping} and ${notPart}
   union
   select ${keyText}
   from pg_catalog.pg_constraint k
@@ -138,7 +138,7 @@ lines as (
     and (d.refclassid, d.refobjid) in (select classid, objid from targets)
     and not (d.classid = 'pg_constraint'::regclass
              and exists (select from pg_catalog.pg_constraint k where k.oid = d.objid and k.contype = 'f'))
-    and ${notOfForeignKeys}
+    and ${notBookkeeping}
   union
   select ${keyText} from pg_catalog.pg_constraint k
   where k.contype = 'f' and k.connamespace in (select oid from inside_schemas) and k.confrelid in (select oid from outside)

@@ -48,12 +48,12 @@ ${name} (classid, objid) as materialized (
 }
 
 /**
- * Condition over `d` (pg_depend): not the bookkeeping of foreign keys, which are asked for by themselves: their triggers, and
- * the copies that partitions have of them, whose names the server makes up.
+ * Condition over `d` (pg_depend): not the bookkeeping of constraints, whose names the server makes up: the triggers of foreign
+ * keys and of deferrable constraints, and the copies that partitions have of foreign keys.
  */
-export const notOfForeignKeys = `
+export const notBookkeeping = `
   not (d.classid = 'pg_trigger'::regclass and exists (
     select from pg_catalog.pg_trigger t join pg_catalog.pg_constraint k on k.oid = t.tgconstraint
-    where t.oid = d.objid and k.contype = 'f'))
+    where t.oid = d.objid and k.contype <> 't'))
   and not (d.classid = 'pg_constraint'::regclass and exists (
     select from pg_catalog.pg_constraint k where k.oid = d.objid and k.contype = 'f' and k.conparentid <> 0))`
