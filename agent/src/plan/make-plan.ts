@@ -70,10 +70,9 @@ async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> 
   const presence = { asked: request.engine, wanted: origin.tables, present: leaves(present), conflicts }
   const created = chooseCreate(presence)
   if (created) await checkCreate(target.session, originEntries)
-  const asked = request.engine === 'auto' ? 'truncate' : request.engine
   const decided = created
     ? { ...NEW, ...created, notices: [...created.notices, NOT_CARRIED] }
-    : await planReplacement({ asked, origin, target, tables: present, originEntries, targetEntries })
+    : await planReplacement({ asked: request.engine, origin, target, tables: present, originEntries, targetEntries })
   const tables = origin.tables.map((table) => plannedTable(table, present))
   return {
     kind: request.kind,

@@ -1,7 +1,5 @@
 import type { PlanView } from '@multiboard-sync/shared/plan'
 import { formatBytes, formatCount, formatNumberOf, formatSeconds } from '@multiboard-sync/shared/sizes'
-import type { ExportPlan, Plan } from './plan.ts'
-import { viewOf } from './view-of.ts'
 
 /** Of a long list of tables, this many are printed. */
 const MAX_TABLES = 40
@@ -22,14 +20,6 @@ export function printPlanView(view: PlanView): string {
     ...section('foreign keys to or from other tables, checked again before the commit', view.outside_foreign_keys),
     ...section('to know', view.notices),
   ].join('\n')
-}
-
-export function printPlan(plan: Plan): string {
-  return printPlanView(viewOf(plan))
-}
-
-export function printExportPlan(plan: ExportPlan): string {
-  return printPlanView(viewOf(plan))
 }
 
 const BACKUP: Record<NonNullable<PlanView['engine']>, string> = {
