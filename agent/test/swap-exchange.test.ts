@@ -239,6 +239,21 @@ test('D15: where a writer takes the tables in another order, the exchange gives 
   expect(isContention(fromPgError({ code: '40P01', message: 'deadlock detected' }, 'testing'))).toBe(true)
 })
 
+test('D15: a writer of a table outside that holds a lock on the live table is given way to, and never the victim', async () => {
+  await using place = await open(family)
+  const change = await stage(place, j1, ['parent', 'child'], twins, { lockAttempts: 20 })
+  const writer = await place.client()
+  await writer.query(`begin; update public.parent set note = 'changed'`)
+  const exchanging = swap(place, change)
+  await waitForLock(place)
+  // Locked against writers since its rows were checked.
+  await writer.query('insert into public.outer_child values (8, 1)')
+  await writer.query('commit')
+  await exchanging
+  expect(await place.rows('select id from public.outer_child order by 1')).toEqual(['7', '8'])
+  expect(await place.rows('select note from public.parent order by id')).toEqual(['new', 'newer'])
+})
+
 test('D16: what would go on pointing to the replaced tables is found before the commit, and everything rolled back', async () => {
   await using place = await open(family)
   const change = await stage(place, j1, ['parent', 'child'], twins)

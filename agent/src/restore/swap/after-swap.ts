@@ -11,13 +11,13 @@ import { dropPrevious } from './previous.ts'
 /**
  * What follows a committed exchange: keys that came back NOT VALID are validated, the replaced tables of earlier jobs are
  * dropped. Nothing of it can take the commit back, so nothing is thrown: what is left undone is told as a warning, and
- * done after the next job or at the next boot. True when no key is left to be validated.
+ * done after the next job or at the next boot.
  */
-export async function afterSwap(target: Target, exchanged: Exchanged, run: RestoreRun): Promise<boolean> {
+export async function afterSwap(target: Target, exchanged: Exchanged, run: RestoreRun): Promise<void> {
   const { reporter } = run
   try {
-    // The exchange's own connection may have gone down with the answer to its commit.
-    // And a cancel that came too late shall not leave keys behind that are not valid.
+    // A cancel that came too late shall not leave keys behind that are not valid; and the exchange's own connection may
+    // have gone down with the answer to its commit.
     const signal = run.signal.aborted ? AbortSignal.timeout(LATE_CANCEL_MS) : run.signal
     await using session = await openSession(target.database, { purpose: 'after swap', signal })
     const keys = await validateKeys(session)
@@ -30,11 +30,9 @@ export async function afterSwap(target: Target, exchanged: Exchanged, run: Resto
       reporter.event('previous.kept', { job, reasons: reasons.slice(0, EVENT_MAX) }, 'warning')
     }
     if (keys.length === 0) await run.journal.record('tidied', {})
-    return keys.length === 0
   } catch (thrown) {
     const { code, message } = toSyncError(thrown)
     reporter.event('swap.unfinished', { code, message }, 'warning')
-    return false
   }
 }
 
@@ -53,7 +51,8 @@ interface PendingKey {
 /**
  * Validates the foreign keys that swaps left NOT VALID, each in its own short transaction, and forgets those that are valid
  * or gone. Their rows were proven under locks before the commit: this gives the server's own word. Answers those that are
- * still to be validated, as `public.Child "Child_parent_fkey": why`. Writers are not kept waiting. For any session without a transaction.
+ * still to be validated, as `public.Child "Child_parent_fkey": why`. Writers are not kept waiting. For any session
+ * without a transaction.
  */
 export async function validateKeys(session: Session): Promise<string[]> {
   const [there] = await session.query<{ there: boolean }>(

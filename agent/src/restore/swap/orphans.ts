@@ -5,8 +5,8 @@ import type { SetKey } from '../../postgres/swap-set/swap-set.ts'
 
 /**
  * The foreign keys, as `public.Child "Child_parent_fkey"`, that rows would violate when the set's members are read under
- * other names: those of the stage, or of the previous tables. Reads as the server's own check does (RI_Initial_Check): ONLY where a table is no
- * partitioned one, with the key's own operators and collation, MATCH FULL and SIMPLE. Keys that are NOT VALID or NOT
+ * other names: those of the stage, or of the previous tables. Reads as the server's own check does (RI_Initial_Check):
+ * ONLY where a table is no partitioned one, with the key's own operators and collation, MATCH FULL and SIMPLE. Keys that are NOT VALID or NOT
  * ENFORCED promise nothing and are not asked; those over a PERIOD are left to the server.
  */
 export async function findOrphans(
