@@ -8,6 +8,8 @@ const TMPFS = 0x01021994
 /** What the servers of one run take at most, several times over. */
 const ENOUGH_BYTES = 6e9
 
+const MATRIX = 'agent/test/matrix/**/*.test.ts'
+
 /**
  * A database is a thousand small files, and tests make hundreds of databases: in memory that takes a tenth of the time.
  * PostgreSQL's programs stay where they can be run.
@@ -29,10 +31,22 @@ export default defineConfig({
         test: {
           name: 'servers',
           include: ['{agent,control-plane,shared}/test/**/*.test.ts'],
+          exclude: [MATRIX],
           globalSetup: ['shared/testing/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           // Two cores, and many tests that wait for a lease or a lock: the third file works while another waits.
+          maxWorkers: 3,
+        },
+      },
+      {
+        // Minutes of crashes, run apart from the rest.
+        test: {
+          name: 'matrix',
+          include: [MATRIX],
+          globalSetup: ['shared/testing/global-setup.ts', 'agent/test/matrix/tally.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
           maxWorkers: 3,
         },
       },

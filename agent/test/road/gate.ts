@@ -9,13 +9,22 @@ import { connect, createServer, type Socket } from 'node:net'
 export interface Gate extends AsyncDisposable {
   /** The same URL, through the gate. */
   url(direct: string): string
-  /** Resolves when a client has sent what matches; one message at a time, once. */
-  stopAt(message: RegExp, where: 'before' | 'after'): Promise<Caught>
+  /** Resolves when a client has sent what matches; one message at a time, once. A new call takes the place of the last. */
+  stopAt(message: Message, where: 'before' | 'after'): Promise<Caught>
+  /** Stops nothing any more that was not stopped yet. */
+  letPass(): void
+  /** Answers what matches in the server's place, with these bytes, and hangs up; undefined ends that. */
+  answer(message: Message, bytes: string | undefined): void
   /** Resets every connection. */
   cutAll(): void
 }
 
+/** Of the bytes as latin1, as they come: a message longer than 64 KiB comes in pieces. */
+export type Message = RegExp | ((bytes: string) => boolean)
+
 export interface Caught {
+  /** Resolves when the server's answer waits here, or flows. */
+  answered: Promise<void>
   /** What waits flows on. */
   release(): void
   /** Ends the connection in both directions; what the server has got already it still reads. */
@@ -23,13 +32,14 @@ export interface Caught {
 }
 
 interface Watch {
-  message: RegExp
+  message: Message
   where: 'before' | 'after'
   resolve: (caught: Caught) => void
 }
 
 export async function openGate(target: URL): Promise<Gate> {
   let watch: Watch | undefined
+  let answering: { message: Message; bytes: string } | undefined
   const sockets = new Set<Socket>()
   const accept = (client: Socket): void => {
     const server = connect({ host: target.hostname, port: Number(target.port), noDelay: true })
@@ -46,15 +56,26 @@ export async function openGate(target: URL): Promise<Gate> {
         else client.destroy()
       })
     }
+    let isAnswered = false
     client.on('data', (bytes: Buffer) => {
-      const caught = watch?.message.test(bytes.toString('latin1')) ? watch : undefined
+      const text = watch || answering ? bytes.toString('latin1') : ''
+      if (isAnswered) return
+      if (answering && matches(answering.message, text)) {
+        isAnswered = true
+        client.end(answering.bytes, () => server.destroy())
+        return
+      }
+      const caught = watch && matches(watch.message, text) ? watch : undefined
       if (!caught) return toServer.write(bytes)
       watch = undefined
       const held = caught.where === 'before' ? toServer : toClient
       if (caught.where === 'after') toServer.write(bytes)
       held.hold()
       if (caught.where === 'before') toServer.write(bytes)
+      const answered = once(server, 'data').then(() => undefined)
+      answered.catch(() => undefined)
       caught.resolve({
+        answered,
         release: held.release,
         cut: () => {
           server.end()
@@ -80,6 +101,12 @@ export async function openGate(target: URL): Promise<Gate> {
       await new Promise((resolve) => {
         watch = { message, where, resolve }
       }),
+    letPass: () => {
+      watch = undefined
+    },
+    answer: (message, bytes) => {
+      answering = bytes === undefined ? undefined : { message, bytes }
+    },
     cutAll,
     [Symbol.asyncDispose]: async () => {
       listener.close()
@@ -87,6 +114,10 @@ export async function openGate(target: URL): Promise<Gate> {
       await Promise.resolve()
     },
   }
+}
+
+function matches(message: Message, text: string): boolean {
+  return typeof message === 'function' ? message(text) : message.test(text)
 }
 
 /** Bytes for a socket that can be kept back. A test's bytes fit into memory; a sender that is ahead is not slowed down. */

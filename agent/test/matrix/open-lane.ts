@@ -1,0 +1,162 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { databaseUrl } from '@multiboard-sync/shared/testing/test-database'
+import pg from 'pg'
+import { until, withDeadline } from '../../../shared/testing/postgres/deadline.ts'
+import { openControl, type Control } from '../road/control.ts'
+import { startDaemon, type Daemon } from '../road/daemon.ts'
+import { openGate, type Caught, type Gate } from '../road/gate.ts'
+import { openWorld, type World } from '../road/world.ts'
+import { TERMINATE, type GateName, type Point } from './points.ts'
+import { shop } from './shop.ts'
+
+/*
+ * One world for many crashes: an agent in a process of its own, and gates between it and the store, the source and the
+ * target. The target is made anew from a template where a point needs it. The agent's journal is read at each message that
+ * it sends, so that "the first message after this step was written down" is a place that lies still.
+ */
+export interface Lane extends AsyncDisposable {
+  world: World
+  control: Control
+  /** The agent that runs now. */
+  daemon: Daemon
+  gates: Record<GateName, Gate>
+  /** Makes the target anew. */
+  reset(template: string): Promise<void>
+  /** A copy of the target as it is now, for reset(). */
+  keepTarget(): Promise<string>
+  /** Resolves when the job's agent has come to the point, where it waits then. */
+  stopAt(job: () => string | undefined, point: Point): Promise<Stopped>
+  boot(): Promise<void>
+  lastStep(job: string): string | undefined
+}
+
+export interface Stopped extends Caught {
+  gate: GateName
+  /** The last line of the journal at that moment. */
+  step: string | undefined
+  text: string
+}
+
+const STEP_TIMEOUT_MS = 50_000
+const MAINTAIN_TIMEOUT_MS = 30_000
+/** Some messages have no answer of their own. */
+const ANSWER_WAIT_MS = 1_000
+
+export async function openLane(lease: { leaseMs: number; graceMs: number }): Promise<Lane> {
+  await using made = new AsyncDisposableStack()
+  const [source, target] = [await shop.source(), await shop.target()]
+  const world = made.use(await openWorld({ source: { template: source }, target: { template: target } }))
+  const control = made.use(await openControl(world, lease))
+  const gates = {
+    store: made.use(await openGate(new URL(world.store.endpoint))),
+    source: made.use(await openGate(new URL(world.source.url))),
+    target: made.use(await openGate(new URL(world.target.url))),
+  }
+  const kept: string[] = []
+  made.defer(async () => await maintain(...kept.map((name) => `drop database if exists ${name} with (force)`)))
+  const start = async (): Promise<Daemon> =>
+    await startDaemon({
+      ...world.env,
+      ...control.env,
+      S3_ENDPOINT: gates.store.url(world.store.endpoint),
+      PRODUCTION_DATABASE_URL: gates.source.url(world.source.url),
+      STAGING_DATABASE_URL: gates.target.url(world.target.url),
+    })
+  const lastStep = (job: string): string | undefined => {
+    try {
+      const text = readFileSync(join(world.dir, 'state', 'journal', `${job}.jsonl`), 'utf8')
+      return (JSON.parse(text.trim().split('\n').at(-1) ?? '') as { step: string }).step
+    } catch {
+      // It is not there yet, or its last line is being written.
+      return undefined
+    }
+  }
+
+  const stopAt: Lane['stopAt'] = async (job, point) => {
+    let left = point.skip ?? 0
+    let isStopped = false
+    const look = (gate: GateName, tell: (found: { step: string | undefined; text: string }) => void) => {
+      return (text: string): boolean => {
+        if (isStopped || !(point.message === undefined ? text !== TERMINATE : point.message.test(text))) return false
+        if (point.gate !== undefined && point.gate !== gate) return false
+        const id = job()
+        const step = id === undefined ? undefined : lastStep(id)
+        if (step === undefined || (point.step !== undefined && step !== point.step)) return false
+        if (left > 0) {
+          left -= 1
+          return false
+        }
+        isStopped = true
+        tell({ step, text: `${gate}: ${text.slice(0, 300)}` })
+        return true
+      }
+    }
+    const each = Object.keys(gates) as GateName[]
+    const work = each.map(async (gate) => {
+      let found: { step: string | undefined; text: string } = { step: undefined, text: '' }
+      const caught = await gates[gate].stopAt(
+        look(gate, (one) => (found = one)),
+        point.where,
+      )
+      return { ...caught, ...found, gate }
+    })
+    try {
+      const stopped = await withDeadline('the point', STEP_TIMEOUT_MS, Promise.race(work))
+      if (point.where === 'after') {
+        await withDeadline('an answer', ANSWER_WAIT_MS, stopped.answered).catch(() => undefined)
+      }
+      return stopped
+    } finally {
+      for (const gate of each) gates[gate].letPass()
+    }
+  }
+
+  const owned = made.move()
+  const lane: Lane = {
+    world,
+    control,
+    daemon: await start(),
+    gates,
+    reset: async (template) =>
+      await maintain(
+        `drop database if exists ${world.target.name} with (force)`,
+        `create database ${world.target.name} template ${template}`,
+      ),
+    keepTarget: async () => {
+      const name = `${world.target.name}_kept_${kept.length}`
+      await until('the target to be left alone', MAINTAIN_TIMEOUT_MS, async () => {
+        try {
+          await maintain(`create database ${name} template ${world.target.name}`)
+          return true
+        } catch (error) {
+          if ((error as { code?: string }).code === '55006') return false
+          throw error
+        }
+      })
+      kept.push(name)
+      return name
+    },
+    stopAt,
+    boot: async () => {
+      lane.daemon = await start()
+    },
+    lastStep,
+    [Symbol.asyncDispose]: async () => {
+      await lane.daemon.kill()
+      await owned.disposeAsync()
+    },
+  }
+  return lane
+}
+
+/** On the run's server, outside of any transaction. */
+async function maintain(...statements: string[]): Promise<void> {
+  const client = new pg.Client({ connectionString: databaseUrl('postgres') })
+  await client.connect()
+  try {
+    for (const sql of statements) await withDeadline(sql, MAINTAIN_TIMEOUT_MS, client.query(sql))
+  } finally {
+    await client.end()
+  }
+}
