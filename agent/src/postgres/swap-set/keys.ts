@@ -24,11 +24,14 @@ export async function readSetKeys(session: Session, memberOids: number[]): Promi
   }))
 }
 
-/** Before 18 a partitioned table cannot have a key that is NOT VALID: all rows would be checked under the locks. */
+/**
+ * Before 18 a partitioned table cannot have a key that is NOT VALID: all its rows would be checked under the locks of the
+ * swap, which makes the keys that cross its border again.
+ */
 export function keyFindings(session: Session, keys: SetKey[]): DependencyFinding[] {
   if (session.serverVersion >= 180_000) return []
   return keys
-    .filter(({ side, tableKind }) => side === 'inbound' && tableKind === 'p')
+    .filter(({ side, tableKind }) => side !== 'inner' && tableKind === 'p')
     .map(({ table, referenced }) => {
       const [from, to] = [formatTableName(table), formatTableName(referenced)]
       const text = `partitioned table ${from} references ${to}, and its key could not be checked later`
