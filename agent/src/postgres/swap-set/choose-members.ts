@@ -1,7 +1,7 @@
 import type { Edge } from './edges.ts'
 
 /** What reads what, and what has whose row type: relation by relation. */
-export interface Graph {
+interface Graph {
   /** Views and materialized views, by what they read. */
   readersOf: ReadonlyMap<number, ReadonlySet<number>>
   /** Views and materialized views with a column of the row type (or an array of it), by the type's relation. */

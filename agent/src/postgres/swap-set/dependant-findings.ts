@@ -4,7 +4,7 @@ import { nameIn, type Relation } from './relations.ts'
 import type { RemadeRow } from './remade.ts'
 import type { DependencyFinding } from './swap-set.ts'
 
-export interface Found {
+interface Found {
   dependants: Dependant[]
   relations: ReadonlyMap<number, Relation>
   remade: RemadeRow[]

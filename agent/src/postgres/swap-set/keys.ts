@@ -50,7 +50,7 @@ const KEY = new RegExp(
 )
 
 /** pg_get_constraintdef() of a foreign key, before and after the name of the table that it references. */
-export function splitKey(definition: string): { head: string; tail: string } {
+function splitKey(definition: string): { head: string; tail: string } {
   const [, head, tail] = KEY.exec(definition) ?? []
   if (head === undefined || tail === undefined) throw new Error('the text of a foreign key has another form')
   return { head, tail }

@@ -3,7 +3,7 @@ import type { Edge } from './edges.ts'
 import { nameIn, type Relation } from './relations.ts'
 import type { DependencyFinding, Member } from './swap-set.ts'
 
-export interface Feeding {
+interface Feeding {
   /** The materialized views of the set, and the views that they read. */
   feeding: Member[]
   edges: Edge[]

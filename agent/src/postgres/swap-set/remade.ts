@@ -35,8 +35,13 @@ async function readUnder(session: Session, path: string, dependants: Dependant[]
   )
   if (path === '') return await session.query<RemadeRow>(remadeSql, lists)
   await session.run(`set search_path = ${path}`)
-  const rows = await session.query<RemadeRow>(remadeSql, lists)
-  await session.run(`set search_path = ''`)
+  const reset = async () => await session.run(`set search_path = ''`)
+  const rows = await session.query<RemadeRow>(remadeSql, lists).catch(async (error: unknown) => {
+    // A transaction that has failed refuses this, and takes the SET back itself.
+    await reset().catch(() => undefined)
+    throw error
+  })
+  await reset()
   return rows.map((row) => ({
     ...row,
     sql: `set local search_path = ${path};\n${row.sql};\nset local search_path = ''`,

@@ -12,7 +12,7 @@ interface Heir {
   isPartition: boolean
 }
 
-export interface Trees {
+interface Trees {
   /** The tables whose rows are replaced, and the partitioned tables above them that are replaced as a whole. */
   tables: number[]
   /** Tables on which others stand by inheritance: pairs of child and parent. */
