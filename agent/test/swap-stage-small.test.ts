@@ -97,7 +97,7 @@ describe('a small stage', () => {
     expect(new Set(ambiguous.members.map(({ component }) => component)).size).toBe(2)
     const { run, events } = telling()
     await makeStage(opened, ambiguous, asideOf('stage', JOB, ['public']), run)
-    expect(events.find(({ type }) => type === 'stage.made')?.data).toEqual({ tables: 2, transactions: 1 })
+    expect(events.find(({ type }) => type === 'stage.made')?.data).toMatchObject({ tables: 2, transactions: 1 })
   })
 
   it('D11, D12, test 15: is made and proven by an owner that is no superuser, under FORCE ROW LEVEL SECURITY', async () => {

@@ -104,6 +104,8 @@ export async function dumpRelations(
       patterns.push('-t', `${quoteIdent(schema)}.${names.slice(at, at + NAMES_A_PATTERN).join('|')}`)
     }
   }
+  // Without a pattern pg_dump would dump everything.
+  if (patterns.length === 0) return ''
   const args = ['-s', '--no-publications', '--no-subscriptions', ...patterns]
   return await dumpSchema(database, { args, signal })
 }

@@ -39,7 +39,7 @@ export async function inSessions<T>(
       throw error
     }
   }
-  const workers = Array.from({ length: Math.min(connections, items.length) }, takeTurns)
+  const workers = Array.from({ length: Math.min(Math.max(1, connections), items.length) }, takeTurns)
   const lost = (await Promise.allSettled(workers)).find((result) => result.status === 'rejected')
   if (lost) throw signal.aborted ? lost.reason : failed.signal.reason
 }

@@ -16,6 +16,7 @@ create table public.outside (id int primary key);
 insert into public.outside values (1), (2);
 create sequence public.shared;
 
+alter default privileges grant usage on schemas to ${reader};
 alter default privileges in schema public grant select on tables to ${reader};
 alter default privileges in schema public grant usage on sequences to ${reader};
 

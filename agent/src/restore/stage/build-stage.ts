@@ -44,11 +44,16 @@ export async function buildStage(target: Target, loaded: LoadedStage, sequences:
     }
   })
   await loaded.enableTriggers(session)
-  const tables = set.members.filter(({ kind }) => kind === 'r' || kind === 'p')
-  await inSessions(target.database, some, tables, async (one, table) => {
-    await one.run(`analyze ${quoteTable(inAside(stage, table))}`)
-  })
+  const roots = await session.query<TableName>(ROOTS_SQL, [[...stage.schemas.values()]])
+  await inSessions(target.database, some, roots, async (one, table) => await one.run(`analyze ${quoteTable(table)}`))
 }
+
+/** ANALYZE of a partitioned table is one of its partitions too, and two of the same table wait for each other. */
+const ROOTS_SQL = `
+select n.nspname::text as schema, c.relname::text as name
+from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+where n.nspname = any ($1) and c.relkind in ('r', 'p') and not c.relispartition
+order by pg_catalog.pg_table_size(c.oid) desc`
 
 /** Two steps, so that the rows of several tables are checked at once. The server does not take all keys in two. */
 function isValidatedLater(key: SetKey): boolean {

@@ -61,17 +61,22 @@ export async function makeStage(target: Target, set: SwapSet, stage: Aside, run:
   // Committed before anything is locked: a new schema makes the server plan our long queries again.
   await createAside(session, hold)
   await letOwnersIn(session, set, stage)
-  let tablesDone = 0
+  let [tablesDone, lockedMs] = [0, 0]
   const tablesTotal = set.members.length
   for (const batch of batches) {
-    await makeBatch(session, batch, { stage, hold }, run)
+    lockedMs = Math.max(lockedMs, await makeBatch(session, batch, { stage, hold }, run))
     tablesDone += batch.members.length
     run.reporter.progress({ tablesDone, tablesTotal })
   }
   await dropAside(session, hold)
   await refuseLiveReaders(session, set, stage)
   const { sha256 } = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
-  run.reporter.event('stage.made', { tables: tablesTotal, transactions: batches.length })
+  run.reporter.event('stage.made', {
+    tables: tablesTotal,
+    transactions: batches.length,
+    // Of the longest of them.
+    locked_ms: Math.ceil(lockedMs),
+  })
   return { set, stage, fingerprint: sha256 }
 }
 
@@ -105,21 +110,21 @@ async function inBatches(session: Session, set: SwapSet, entries: DumpEntry[]): 
   }))
 }
 
+/** Answers how long the locks were held, in milliseconds. */
 async function makeBatch(
   session: Session,
   batch: Batch,
   asides: { stage: Aside; hold: Aside },
   run: MakeStageRun,
-): Promise<void> {
+): Promise<number> {
   const { signal, lockAttempts, reporter } = run
   const options = { signal, attempts: lockAttempts, firstDelayMs: FIRST_DELAY_MS, maxDelayMs: MAX_DELAY_MS }
   // Many statements in one message are fast, but do not say which of them failed: then each goes alone, once.
   let oneByOne = false
   for (;;) {
-    const failed = await retry(options, async (attempt): Promise<SyncError | undefined> => {
+    const made = await retry(options, async (attempt): Promise<number | SyncError> => {
       try {
-        await makeTwins(session, batch, asides, { oneByOne, signal })
-        return undefined
+        return await makeTwins(session, batch, asides, { oneByOne, signal })
       } catch (thrown) {
         const error = toSyncError(thrown)
         if (error.code !== 'lock-timeout') return error
@@ -127,8 +132,8 @@ async function makeBatch(
         throw error
       }
     })
-    if (failed === undefined) return
-    if (oneByOne || !['query-failed', 'permission-denied'].includes(failed.code)) throw failed
+    if (typeof made === 'number') return made
+    if (oneByOne || !['query-failed', 'permission-denied'].includes(made.code)) throw made
     oneByOne = true
   }
 }

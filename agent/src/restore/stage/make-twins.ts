@@ -36,7 +36,8 @@ const STATEMENT_MS = 5_000
 const NO_SETTINGS = `set default_tablespace = ''`
 
 /**
- * Makes the twins of one batch in one short transaction and puts them into the stage. Throws `lock-timeout` (to be tried
+ * Makes the twins of one batch in one short transaction and puts them into the stage. Answers how long it held the locks
+ * that readers wait for, in milliseconds. Throws `lock-timeout` (to be tried
  * again), `schema-changed` when a twin is not what the live table is, and the session's errors; always after a rollback.
  */
 export async function makeTwins(
@@ -44,7 +45,7 @@ export async function makeTwins(
   batch: Batch,
   { stage, hold }: { stage: Aside; hold: Aside },
   run: TwinsRun,
-): Promise<void> {
+): Promise<number> {
   const scope: FingerprintOptions = {
     keys: 'none',
     within: { schemas: schemasOf(batch), relations: batch.members },
@@ -56,6 +57,7 @@ export async function makeTwins(
   try {
     await requireSame(session, batch.members)
     await lockBatch(session, batch)
+    const lockedAt = performance.now()
     await session.run(`set local lock_timeout = ${SEQUENCE_LOCK_MS}; set local statement_timeout = ${STATEMENT_MS}`)
     await requireSame(session, batch.members)
     const live = await fingerprint.read()
@@ -70,6 +72,7 @@ export async function makeTwins(
     )
     refuseLeaks(await leaks.read())
     await session.run('commit')
+    return performance.now() - lockedAt
   } catch (error) {
     await rollBack(session)
     throw error

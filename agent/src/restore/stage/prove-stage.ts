@@ -7,6 +7,7 @@ import { readForeignKeys } from '../../postgres/foreign-keys.ts'
 import type { Target } from '../../postgres/open-target.ts'
 import { quoteTable } from '../../postgres/quote.ts'
 import { openSession, type Session } from '../../postgres/session.ts'
+import { inSessions } from '../in-sessions.ts'
 import { runTogether } from '../run-together.ts'
 import { findOrphans } from '../swap/orphans.ts'
 import { inAside } from './aside.ts'
@@ -30,18 +31,19 @@ export async function proveStage(
   const place = (table: TableName): TableName => inAside(stage, table)
   const proof = await proveRows(target.database, tables, place, run)
 
-  await using session = await openSession(target.database, { purpose: 'proof', signal: run.signal })
-  const orphans = await findOrphans(
-    session,
-    set.keys.filter(({ side }) => side !== 'inner'),
-    place,
-  )
+  const { connections, signal } = run
+  const outer = set.keys.filter(({ side }) => side !== 'inner')
+  const orphans: string[] = []
+  await inSessions(target.database, { purpose: 'proof', connections, signal }, outer, async (one, key) => {
+    orphans.push(...(await findOrphans(one, [key], place)))
+  })
   if (orphans.length > 0) {
     throw new SyncError('constraint-violated', 'Rows would violate foreign keys to or from tables outside this job.', {
       hint: 'Nothing was changed. Take the other tables into the job, or mend their rows.',
-      details: orphans,
+      details: orphans.toSorted(),
     })
   }
+  await using session = await openSession(target.database, { purpose: 'proof', signal })
   await turnRowSecurityOn(session, loaded)
   for (const member of set.members) {
     if (member.kind !== 'm' || !member.isPopulated) continue
