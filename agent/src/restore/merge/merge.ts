@@ -58,12 +58,12 @@ export async function merge(target: Target, load: Load, run: RestoreRun): Promis
   const place = (table: TableName): TableName => inAside(stage, table)
   const options = { connections: load.connections, reporter: run.reporter, signal: run.signal }
   run.reporter.phase('staging')
+  const matched = await matchTables(target, load, stage)
   await takeFenceNow(target, load)
   await run.journal.record('staging', { target: database.name })
   let merged: Merged
   try {
     await makeTables(target.session, stage, load.tables)
-    const matched = await matchTables(target, load, stage)
     await run.journal.record('staged', {})
     const [, safetyBackup] = await together(
       run.signal,
