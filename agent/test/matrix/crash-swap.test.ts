@@ -1,33 +1,48 @@
-import { afterAll, beforeAll, test } from 'vitest'
-import { openLane, type Lane } from './open-lane.ts'
-import { openMatrix, type Matrix } from './open-matrix.ts'
-import { around, CLOCK, COMMIT, nameOf, type Point } from './points.ts'
+import { crashes, fates } from './crash.ts'
+import { around, CLOCK, COMMIT, EXCHANGE_LEASE, TERMINATED, type Point } from './points.ts'
 import { syncBy } from './subjects.ts'
-import { tally } from './tally.ts'
 
-/** An exchange wants 15 s of the three quarters that count. */
-const LEASE = { leaseMs: 24_000, graceMs: 1_000 }
+/** Before and after what follows each line of the journal. */
+const steps: Point[] = [
+  ...around(['accepted', 'archive-begun', 'archive-written', 'staging', 'staged', 'loaded', 'built', 'proven']),
+  { step: 'backup-written', message: TERMINATED, where: 'before' },
+  ...around(['committing']),
+  ...around(['committed'], { leaves: 'after' }),
+  { step: 'tidied', message: TERMINATED, where: 'before', leaves: 'after' },
+  { step: 'upload-opened', where: 'before', isBig: true },
+  { step: 'upload-opened', message: /PUT \S+\/backups\/\S+partNumber=1/, where: 'after', isBig: true },
+]
 
-let lane: Lane
-let matrix: Matrix
+/** In the middle of what lies between two lines. */
+const middles: Point[] = [
+  { step: 'staging', message: /create schema "multiboard_sync_stage/, where: 'after' },
+  { step: 'staging', message: /set schema "multiboard_sync_hold/, where: 'after' },
+  { step: 'staging', message: /CREATE TABLE public/, where: 'after' },
+  { step: 'staging', message: /^Q.{4}commit/s, where: 'after' },
+  { step: 'staging', message: /drop schema if exists "multiboard_sync_hold/, where: 'before' },
+  { message: /copy "multiboard_sync_stage/, where: 'after' },
+  { message: /CREATE UNIQUE INDEX .* ON multiboard_sync_stage/, where: 'after' },
+  { step: 'built', message: /refresh materialized view/, where: 'after' },
+]
 
-beforeAll(async () => {
-  lane = await openLane(LEASE)
-  matrix = await openMatrix(lane, syncBy(lane, 'swap'))
-})
-afterAll(async () => await lane[Symbol.asyncDispose]())
-
-const points: Point[] = [
-  ...around(['accepted', 'archive-begun', 'archive-written', 'staging', 'staged']),
-  ...around(['backup-written', 'loaded', 'built', 'proven', 'committing']),
+/** In the exchange. */
+const exchange: Point[] = [
+  { step: 'committing', message: /share row exclusive/, where: 'after' },
+  { step: 'committing', message: /access exclusive.*"public"/s, where: 'after' },
+  { step: 'committing', message: /set schema "multiboard_sync_prev/, where: 'after' },
+  { step: 'committing', message: /drop schema "multiboard_sync_stage/, where: 'after' },
   { message: CLOCK, where: 'before' },
   { message: COMMIT, where: 'before', isFollowed: true },
   { message: COMMIT, where: 'after', leaves: 'after', isFollowed: true },
-  ...around(['committed', 'tidied'], { leaves: 'after' }),
+  { step: 'committed', message: /validate constraint/, where: 'before', leaves: 'after', isFollowed: true },
+  { step: 'committed', message: /validate constraint/, where: 'after', leaves: 'after' },
 ]
 
-for (const point of points) {
-  test(`killed ${nameOf(point)}, a swap leaves the target whole`, async () => {
-    await tally('swap', 'killed', async () => await matrix.kill(point))
-  })
-}
+crashes('swap', EXCHANGE_LEASE, (lane) => syncBy(lane, 'swap'), [
+  ['killed', fates.killed, [...steps, ...middles, ...exchange]],
+  [
+    'killed with its end untold',
+    fates['killed with its end untold'],
+    [{ message: COMMIT, where: 'before', leaves: 'after' }],
+  ],
+])

@@ -15,8 +15,8 @@ export interface Subject {
   ask(point: Pick<Point, 'isBig'>): Promise<JobView>
   /** Of a created copy owners and grants are its own. */
   owners: boolean
-  /** True for what keeps the replaced tables. */
-  keepsPrevious: boolean
+  /** Schemas with replaced tables that are kept. */
+  previous: { before: number; after: number; followed: number }
   /** Whatever became of the job: a sync that must succeed, and as what it leaves the target. */
   follow: { ask(point: Pick<Point, 'isBig'>): Promise<JobView>; leaves: 'before' | 'after' }
 }
@@ -24,6 +24,8 @@ export interface Subject {
 /** The fates that a job can meet at a point. Each ends with the target as it was or as it is meant to be, and says which. */
 export interface Matrix {
   kill(point: Point): Promise<void>
+  /** Killed when the end is written down and nobody has heard of it. */
+  killUntold(point: Point): Promise<void>
   cut(point: Point): Promise<void>
   cancel(point: Point): Promise<void>
   /** Two signals: a cancel by the agent's own host, which no control plane can call too late. */
@@ -31,12 +33,8 @@ export interface Matrix {
   freeze(point: Point, forMs: number): Promise<void>
   /** Runs to the point, does what is told there, and answers what the control plane says in the end. */
   until(point: Point, act: (stopped: Stopped, job: JobView) => Promise<void>): Promise<JobView>
-  expectBefore(): Promise<void>
-  expectAfter(): Promise<void>
-  /** Nothing of the job is left, but the tables that an undo needs. */
-  expectNoRemains(): Promise<void>
-  /** A sync, which succeeds. */
-  follow(): Promise<void>
+  /** The target is as the point leaves it, and nothing of the job is left there but the tables that an undo needs. */
+  expectWhole(point: Point): Promise<void>
 }
 
 interface Reference {
@@ -95,26 +93,28 @@ export async function openMatrix(lane: Lane, subject: Subject): Promise<Matrix> 
     return state
   }
   const expectState = async (leaves: 'before' | 'after'): Promise<void> => {
-    expect(await readTarget(url, { owners }), `the target is as ${then}`).toEqual(reference()[then].all)
-    if (then === 'before') ready = size
+    expect(await readTarget(url, { owners }), `the target is as ${leaves}`).toEqual(reference()[leaves].all)
+    if (leaves === 'before') ready = size
   }
-  const expectNoRemains = async (): Promise<void> => {
-    const isKept = (name: string): boolean => subject.keepsPrevious && name.startsWith('multiboard_sync_prev_')
-    let remains = await readRemains(url)
-    // A session that was cut ends when the server notices.
-    await until('the sessions of the agent to end', TIMEOUT_MS, async () => {
-      remains = await readRemains(url)
-      return remains.sessions.length === 0
-    })
-    expect(remains.asides.filter((name) => !isKept(name))).toEqual([])
-    expect(remains.toValidate).toBe(0)
+  const expectNoRemains = async (previous: number): Promise<void> => {
+    const { asides, toValidate } = await readRemains(url)
+    const isPrevious = (name: string): boolean => name.startsWith('multiboard_sync_prev_')
+    expect(asides.filter((name) => !isPrevious(name))).toEqual([])
+    expect(asides.filter(isPrevious), 'kept for an undo').toHaveLength(previous)
+    expect(toValidate, 'keys to validate').toBe(0)
     expect(await world.store.openUploads(world.bucket)).toEqual([])
+    // A session that was cut ends when the server notices.
+    await until(
+      'the sessions of the agent to end',
+      TIMEOUT_MS,
+      async () => (await readRemains(url)).sessions.length === 0,
+    )
   }
   const follow = async (): Promise<void> => {
     ready = undefined
     await succeed(subject.follow.ask({ isBig: size === 'big' }))
     await expectState(subject.follow.leaves)
-    await expectNoRemains()
+    await expectNoRemains(subject.previous.followed)
   }
 
   const comeTo = async (point: Point): Promise<{ job: JobView; stopped: Stopped }> => {
@@ -142,6 +142,11 @@ export async function openMatrix(lane: Lane, subject: Subject): Promise<Matrix> 
     }
   }
 
+  const expectWhole = async ({ leaves = 'before', isFollowed = false }: Point): Promise<void> => {
+    await expectState(leaves)
+    await expectNoRemains(subject.previous[leaves])
+    if (isFollowed) await follow()
+  }
   /** What the agent says of the target is what we see there. */
   const expectTold = async (point: Point, told: JobView, codes: string[]): Promise<void> => {
     if (point.leaves === 'after') {
@@ -150,9 +155,7 @@ export async function openMatrix(lane: Lane, subject: Subject): Promise<Matrix> 
       expect(told.code).toBeOneOf(codes)
       expect(told.target_state).toBeOneOf(['untouched', 'rolled_back'])
     }
-    await expectState(point.leaves ?? 'before')
-    await expectNoRemains()
-    if (point.isFollowed) await follow()
+    await expectWhole(point)
   }
   const expectTargetState = (stopped: Stopped, told: JobView, point: Point): void => {
     if (point.leaves === 'after') return
@@ -165,23 +168,46 @@ export async function openMatrix(lane: Lane, subject: Subject): Promise<Matrix> 
     return await waitForEnd(job.id)
   }
 
+  const kill: Matrix['kill'] = async (point) => {
+    const { job, stopped } = await comeTo(point)
+    await lane.daemon.kill()
+    const then = point.leaves ?? 'before'
+    // Nobody has tidied up yet: whoever reads the tables now sees one of the two already.
+    expect(await readTarget(url, { owners, keys: 'unvalidated' })).toEqual(reference()[then].unvalidated)
+    await lane.boot()
+    const told = await waitForEnd(job.id)
+    expectTargetState(stopped, told, point)
+    await expectTold(point, told, ['crashed'])
+  }
+  const reboot = async (): Promise<void> => {
+    await lane.daemon.kill()
+    await lane.boot()
+    await until('the agent to tidy up', TIMEOUT_MS, async () => {
+      const { asides, toValidate } = await readRemains(url)
+      return toValidate === 0 && asides.every((name) => !name.includes('stage'))
+    })
+  }
+
   return {
-    kill: async (point) => {
-      const { job, stopped } = await comeTo(point)
-      await lane.daemon.kill()
-      const then = point.leaves ?? 'before'
-      // Nobody has tidied up yet: whoever reads the tables now sees one of the two already.
-      expect(await readTarget(url, { owners, keys: 'unvalidated' })).toEqual(reference()[then].unvalidated)
-      await lane.boot()
-      const told = await waitForEnd(job.id)
-      expectTargetState(stopped, told, point)
-      await expectTold(point, told, ['crashed'])
+    kill,
+    killUntold: async (point) => {
+      const told = await act(point, async (stopped, job) => {
+        control.proxy.blackhole()
+        stopped.release()
+        await until('the end to be written down', TIMEOUT_MS, () => lane.lastStep(job.id) === 'finished')
+        await lane.daemon.kill()
+        await control.proxy.resume()
+        await lane.boot()
+      })
+      await expectTold(point, told, [])
     },
     cut: async (point) => {
       const told = await act(point, async ({ gate }) => {
         await Promise.resolve()
         lane.gates[gate].cutAll()
       })
+      // What a committed job has left undone is done at the next boot, at the latest.
+      if (point.leaves === 'after') await reboot()
       await expectTold(point, told, ['connection-lost', 'database-unreachable'])
     },
     cancel: async (point) => {
@@ -216,9 +242,6 @@ export async function openMatrix(lane: Lane, subject: Subject): Promise<Matrix> 
       await expectTold(point, told, ['lease-lost'])
     },
     until: act,
-    expectBefore: async () => await expectState('before'),
-    expectAfter: async () => await expectState('after'),
-    expectNoRemains,
-    follow,
+    expectWhole,
   }
 }

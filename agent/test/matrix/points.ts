@@ -36,6 +36,17 @@ export function around(steps: string[], more: Omit<Point, 'step' | 'where'> = {}
 /** It has no answer, and nothing hangs on it. */
 export const TERMINATE = 'X\0\0\0\u0004'
 
+/** For the steps after which there is nothing else. */
+export const TERMINATED = /^X.{4}$/s
+
+/** An exchange wants 15 s of the three quarters that count. */
+export const EXCHANGE_LEASE = { leaseMs: 24_000, graceMs: 1_000 }
+/** Three quarters, and a little. */
+export const PAST_EXCHANGE_LEASE_MS = 19_000
+/** The other engines want 5 s. */
+export const LEASE = { leaseMs: 9_000, graceMs: 1_000 }
+export const PAST_LEASE_MS = 8_000
+
 /** COMMIT and the check of the deadline are one message. */
 export const COMMIT = /lease deadline/
 /** Asked right before. */

@@ -16,7 +16,11 @@ export function syncBy(lane: Lane, engine: 'swap' | 'merge' | 'truncate' | 'crea
   return {
     engine,
     owners: engine !== 'create',
-    keepsPrevious: engine === 'swap',
+    previous: {
+      before: 0,
+      after: engine === 'swap' ? 1 : 0,
+      followed: engine === 'swap' || engine === 'create' ? 1 : 0,
+    },
     reset: async ({ isBig }) => {
       await lane.reset(await (engine === 'create' ? shop.empty() : isBig ? shop.bigTarget() : shop.target()))
     },
@@ -35,7 +39,7 @@ export async function undoOfSwap(lane: Lane): Promise<Subject> {
   return {
     engine: 'undo',
     owners: true,
-    keepsPrevious: true,
+    previous: { before: 1, after: 1, followed: 1 },
     reset: async () => {
       await lane.reset(swapped)
       // A job is undone once; the target does not know of it any more.

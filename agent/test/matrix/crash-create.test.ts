@@ -1,0 +1,36 @@
+import { crashes, fates, frozenFor } from './crash.ts'
+import { around, CLOCK, COMMIT, LEASE, PAST_LEASE_MS, TERMINATED, type Point } from './points.ts'
+import { syncBy } from './subjects.ts'
+
+const middles: Point[] = [
+  { step: 'archive-written', message: /CREATE TABLE public/, where: 'after' },
+  { step: 'archive-written', message: /copy "public"/, where: 'after' },
+  { step: 'archive-written', message: /ADD CONSTRAINT/, where: 'after' },
+]
+const commit: Point[] = [
+  { message: CLOCK, where: 'after' },
+  { message: COMMIT, where: 'before', isFollowed: true },
+  { message: COMMIT, where: 'after', leaves: 'after', isFollowed: true },
+]
+
+crashes('create', LEASE, (lane) => syncBy(lane, 'create'), [
+  [
+    'killed',
+    fates.killed,
+    [
+      ...around(['accepted', 'archive-begun', 'archive-written', 'committing']),
+      { step: 'committed', message: TERMINATED, where: 'before', leaves: 'after' },
+      ...middles,
+      ...commit,
+    ],
+  ],
+  [
+    'killed with its end untold',
+    fates['killed with its end untold'],
+    [{ message: COMMIT, where: 'before', leaves: 'after' }],
+  ],
+  ['cut off', fates['cut off'], [...middles, ...commit]],
+  ['canceled', fates.canceled, [...middles.slice(0, 2), { message: COMMIT, where: 'after', leaves: 'after' }]],
+  ['canceled by its host', fates['canceled by its host'], commit],
+  ['frozen', frozenFor(PAST_LEASE_MS), commit.slice(0, 2)],
+])

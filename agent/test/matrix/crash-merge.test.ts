@@ -1,0 +1,52 @@
+import { crashes, fates, frozenFor } from './crash.ts'
+import { around, CLOCK, COMMIT, LEASE, PAST_LEASE_MS, TERMINATED, type Point } from './points.ts'
+import { syncBy } from './subjects.ts'
+
+const middles: Point[] = [
+  { step: 'staging', message: /create unlogged table/, where: 'after' },
+  { message: /copy "multiboard_sync_stage/, where: 'after' },
+  { step: 'proven', message: /share row exclusive/, where: 'after' },
+  { step: 'proven', message: /delete from/, where: 'after' },
+  { step: 'proven', message: /insert into "public"/, where: 'after' },
+  { step: 'proven', message: /refresh materialized view/i, where: 'after' },
+]
+const commit: Point[] = [
+  { message: CLOCK, where: 'after' },
+  { message: COMMIT, where: 'before', isFollowed: true },
+  { message: COMMIT, where: 'after', leaves: 'after', isFollowed: true },
+]
+
+crashes('merge', LEASE, (lane) => syncBy(lane, 'merge'), [
+  [
+    'killed',
+    fates.killed,
+    [
+      ...around(['accepted', 'archive-begun', 'archive-written', 'staging', 'staged', 'loaded', 'built', 'proven']),
+      { step: 'backup-written', message: TERMINATED, where: 'before' },
+      ...around(['committing']),
+      ...around(['committed'], { leaves: 'after' }),
+      { step: 'committed', message: /drop schema/, where: 'before', leaves: 'after' },
+      { step: 'tidied', message: TERMINATED, where: 'before', leaves: 'after' },
+      ...middles,
+      ...commit,
+    ],
+  ],
+  [
+    'killed with its end untold',
+    fates['killed with its end untold'],
+    [{ message: COMMIT, where: 'before', leaves: 'after' }],
+  ],
+  [
+    'cut off',
+    fates['cut off'],
+    [
+      ...around(['staging', 'loaded', 'built', 'proven'], { gate: 'target' }),
+      ...middles,
+      ...commit,
+      { step: 'committed', gate: 'target', where: 'before', leaves: 'after' },
+    ],
+  ],
+  ['canceled', fates.canceled, [...middles.slice(0, 5), { message: COMMIT, where: 'after', leaves: 'after' }]],
+  ['canceled by its host', fates['canceled by its host'], commit],
+  ['frozen', frozenFor(PAST_LEASE_MS), commit.slice(0, 2)],
+])
