@@ -1,4 +1,4 @@
-import type { SyncError } from '@multiboard-sync/shared/sync-error'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { expect, inject, test } from 'vitest'
 import { prepareDependencyPrint } from '../src/postgres/dependency-print.ts'
 import { findLeaks } from '../src/postgres/leak-check.ts'
@@ -94,9 +94,16 @@ test('R1: an exchange waits for a snapshot that is older than the new rows, whic
   expect(error.details.join()).toContain('(report)')
   await isUntouched(place)
   expect((await reader.query('select note from public.parent')).rows).toEqual([{ note: 'old' }])
-  // Its lock on the old table is in the way as well now; a younger snapshot is not.
-  await reader.query('commit; begin isolation level repeatable read; select from public.region')
-  await swap(place, change)
+  // Its lock on the old table is in the way as well now; a younger snapshot is not, but for others that write elsewhere.
+  const again = async (tries: number): Promise<void> => {
+    await reader.query('commit')
+    await reader.query('begin isolation level repeatable read')
+    await reader.query('select from public.region')
+    const swapped = await swap(place, change).catch((thrown: unknown) => thrown)
+    if (swapped instanceof SyncError && swapped.code === 'old-snapshot' && tries > 1) await again(tries - 1)
+    else if (swapped instanceof Error) throw swapped
+  }
+  await again(10)
   expect((await reader.query('select note from public.parent order by 1')).rows).toEqual([
     { note: 'new' },
     { note: 'newer' },
@@ -265,7 +272,7 @@ test('D16: what would go on pointing to the replaced tables is found before the 
   const attempt = async (): Promise<SyncError> => {
     await session.run('begin')
     await takeFence(session, { job: j1, fence: undefined, target: 'staging' })
-    const prepared = await prepareMove(session, change, prints, { oids: [] })
+    const prepared = await prepareMove(session, change, prints, { oids: [], hasBegun: true })
     const forgetful = prepared.moveSql.replace(/create or replace view "?public"?."?notes[^;]*;/i, '')
     expect(forgetful).not.toBe(prepared.moveSql)
     const error = await failure(move(session, change, prints, { ...prepared, moveSql: forgetful }, place.run.signal))
@@ -291,8 +298,10 @@ test('Keys of every kind cross the border and come back as they were, checked be
     create materialized view ${schema}.sums as select zone, count(*) as n from ${schema}.plain group by zone;
     create unique index sums_zone on ${schema}.sums (zone);
     create view ${schema}.rows_of as select p, p.id from ${schema}.plain p;`
-  const outward = (schema: string) => `
-    alter table ${schema}.part add constraint part_zone foreign key (zone) references public.zone (id) match full on update cascade;
+  // Before 18 a partitioned table with such a key is not swapped at all.
+  const zoned = (schema: string) =>
+    `alter table ${schema}.part add constraint part_zone foreign key (zone) references public.zone (id) match full on update cascade;`
+  const outward = (schema: string) => `${major >= 18 ? zoned(schema) : ''}
     alter table ${schema}.plain add constraint plain_zone foreign key (zone) references public.zone (id) not valid;
     alter table ${schema}.plain add constraint plain_pair foreign key (x, y) references public.pair (a, b) match full deferrable;`
   const inward = `
@@ -330,7 +339,7 @@ test('Keys of every kind cross the border and come back as they were, checked be
     [`insert into public.child values (null, null, 'none', null)`, 'child_code'],
     [`insert into public.child values (null, null, null, 77)`, 'child_any'],
     [`insert into public.part values (9, 9, '', 8, 8, null)`, 'part_boss'],
-    [`update public.part set zone = 9`, 'part_zone'],
+    ...(major >= 18 ? [['update public.part set zone = 9', 'part_zone'] as const] : []),
     [`insert into public.plain values (9, '', 9, null, null)`, 'plain_zone'],
     [`insert into public.plain values (9, '', null, 1, null)`, 'plain_pair'],
   ] as const) {

@@ -8,6 +8,8 @@ const SESSIONS_MAX = 10
 export interface Tried {
   /** The relations whose locks were asked for last. */
   oids: number[]
+  /** A transaction that changes the target was begun, and the journal says so. */
+  hasBegun: boolean
 }
 
 export interface Waited {

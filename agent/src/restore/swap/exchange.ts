@@ -29,7 +29,7 @@ import { prepareMove, type Prints } from './prepare-move.ts'
  */
 
 /** The exchange itself takes milliseconds to seconds; a lease with less than this left is renewed before the locks. */
-const MIN_LEASE_MS = 15_000
+const MIN_LEASE_MS = 5_000
 /** How long it waits, before any lock, for a control plane that is out of reach. */
 const LEASE_WAIT_MS = 180_000
 /** Between attempts, so that a reader that was in the way gets done. */
@@ -48,8 +48,6 @@ export async function exchange(target: Target, change: Exchange, run: RestoreRun
     definitions: await prepareFingerprint(session, { keys: 'unvalidated' }),
     dependencies: await prepareDependencyPrint(session),
   }
-  await run.journal.record('committing', { target: target.database.name })
-  run.changing()
   const { done, attempts } = await attemptUntilDone(target, change, run, prints)
   await run.changed()
 
@@ -80,7 +78,7 @@ async function attemptUntilDone(
   prints: Prints,
 ): Promise<{ done: Done; attempts: number }> {
   const { session } = target
-  const tried: Tried = { oids: [] }
+  const tried: Tried = { oids: [], hasBegun: false }
   for (let attempts = 1; ; attempts += 1) {
     try {
       return { done: await attemptOnce(target, change, run, prints, tried), attempts }
@@ -124,6 +122,12 @@ async function attemptOnce(
   // Long before the locks: what waits for the control plane under them makes every reader wait.
   await refuseOldSnapshots(session, change.snapshotMark)
   await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
+  if (!tried.hasBegun) {
+    // Here and not right before the commit: a disk that takes its time would make every reader wait.
+    await run.journal.record('committing', { target: database.name })
+    run.changing()
+    tried.hasBegun = true
+  }
   await session.run('begin')
   const fence = await takeFence(session, { job, fence: change.fence, target: database.name })
   const prepared = await prepareMove(session, change, prints, tried)

@@ -1,5 +1,6 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { readCatalogMark } from '../../postgres/catalog-mark.ts'
+import { readDependencyLines } from '../../postgres/dependency-print.ts'
 import { readFingerprintLines } from '../../postgres/fingerprint.ts'
 import { quoteIdent } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
@@ -37,25 +38,43 @@ export async function move(
       details: leaks,
     })
   }
-  const after = await prints.definitions.read()
-  if (after.sha256 !== prepared.before.sha256) throw await differentDefinitions(session)
-  if ((await prints.dependencies.read()) !== prepared.dependencies) {
-    throw new SyncError('schema-changed', 'Other objects would depend on each other than before the swap.', {
-      hint: 'Everything was rolled back. Report this as a bug; the engine merge or truncate will do.',
-    })
+  const after = await prepared.touched.read()
+  if (after.sha256 !== prepared.touchedBefore.sha256) {
+    throw await different(
+      session,
+      async () => await readFingerprintLines(session, { keys: 'unvalidated' }),
+      differentFacts,
+    )
   }
+  if ((await prints.dependencies.read()) !== prepared.dependencies) {
+    throw await different(
+      session,
+      async () => await readDependencyLines(session),
+      (before, after) => [
+        ...before.filter((line) => !after.includes(line)).map((line) => `was: ${line}`),
+        ...after.filter((line) => !before.includes(line)).map((line) => `would be: ${line}`),
+      ],
+    )
+  }
+
   // Last: the server plans every prepared query anew when a schema comes or goes.
   await session.run(`drop schema ${[...change.incoming.schemas.values()].map(quoteIdent).join(', ')} restrict`)
   return lockedAtMs
 }
 
-/** Ends the transaction, to read how the definitions were: what would be different is worth more than a moment. */
-async function differentDefinitions(session: Session): Promise<SyncError> {
-  const after = await readFingerprintLines(session, { keys: 'unvalidated' })
+/** Ends the transaction, to read how it was: what would be different is worth more than a moment. */
+async function different(
+  session: Session,
+  read: () => Promise<string[]>,
+  compare: (before: string[], after: string[]) => string[],
+): Promise<SyncError> {
+  const after = await read()
   await session.run('rollback')
-  const before = await readFingerprintLines(session, { keys: 'unvalidated' })
+  const details = compare(await read(), after)
   return new SyncError('schema-changed', "The target's definitions would not be what they were.", {
     hint: 'Everything was rolled back. Tables or what depends on them were altered since.',
-    details: differentFacts(before, after),
+    details: details.slice(0, DETAILS_MAX),
   })
 }
+
+const DETAILS_MAX = 50

@@ -1,8 +1,8 @@
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
-import type { Fingerprint, PreparedFingerprint } from '../../postgres/fingerprint.ts'
+import { prepareFingerprint, type Fingerprint, type PreparedFingerprint } from '../../postgres/fingerprint.ts'
 import { readCatalogMark } from '../../postgres/catalog-mark.ts'
-import { prepareLeakCheck, type PreparedLeakCheck } from '../../postgres/leak-check.ts'
+import { findLeaks, prepareLeakCheck, type PreparedLeakCheck } from '../../postgres/leak-check.ts'
 import {
   holdOffVacuum,
   lockForCheck,
@@ -34,9 +34,12 @@ export interface Prints {
 
 export interface Prepared {
   previous: Aside
-  /** Of the live definitions, and who depends on whom. */
+  /** Of all live definitions, and who depends on whom. */
   before: Fingerprint
   dependencies: string
+  /** What the move may change, and how it was: far less to read under the locks than everything. */
+  touched: PreparedFingerprint
+  touchedBefore: Fingerprint
   mark: string
   leaks: PreparedLeakCheck
   /** What the statements of `moveSql` lock, and what of `raiseSql`. */
@@ -67,6 +70,7 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   const waiting = relationsOf(planned.members.map((one) => ({ ...one, ...inAside(incoming, one) })))
   await holdOffVacuum(session, [...waiting.tables, ...relationsOf(planned.members).tables, ...outside])
   await lockRelations(session, { ...waiting, forMs: LOCK_MS })
+  await refuseStrangers(session, incoming)
   if (outside.length > 0) {
     await lockForCheck(session, outside, LOCK_MS)
     await proveKeys(session, planned, incoming)
@@ -82,18 +86,32 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   await rememberKeys(session, change.job, set.keys.filter(needsValidation))
   // As they are counted when the job begins: the tables that rows are written to.
   const oids = set.members.filter(({ kind }) => kind === 'r').map(({ oid }) => oid)
+  const locks = everyLock(set, outside)
+  const touched = await prepareTouched(session, set, locks, prints)
   return {
     previous,
     before,
     dependencies: await prints.dependencies.read(),
+    touched,
+    touchedBefore: await touched.read(),
     mark,
     leaks: await prepareLeakCheck(session, [...previous.schemas.values()]),
-    locks: everyLock(set, outside),
+    locks,
     moveSql: moveSql(set, incoming, previous),
     raiseSql: await readRaiseSql(session, change.raise),
     oids,
     writes: await readWrites(session, oids),
   }
+}
+
+/** What points to the incoming relations before they are live would point to the live ones afterwards. */
+async function refuseStrangers(session: Session, incoming: Aside): Promise<void> {
+  const strangers = await findLeaks(session, [...incoming.schemas.values()])
+  if (strangers.length === 0) return
+  throw new SyncError('schema-changed', 'Something outside points to the tables that would become the live ones.', {
+    hint: 'Nothing was changed. Drop what is named here, and try again.',
+    details: strangers,
+  })
 }
 
 /** Somebody's definitions came in between: the next attempt reads them, and says whether they are still those planned. */
@@ -236,6 +254,23 @@ function endOf(key: SetKey, end: 'table' | 'referenced'): TableName & { oid: num
 }
 
 type Relations = Omit<Locks, 'forMs'>
+
+/**
+ * The fingerprint of the relations that the move has to do with: members, those of the keys, what is made again. Functions
+ * and domains stand in the whole one only. That nobody else has changed anything is told by the catalogue's mark.
+ */
+async function prepareTouched(
+  session: Session,
+  set: SwapSet,
+  { views, materialized, tables }: Relations,
+  prints: Prints,
+): Promise<PreparedFingerprint> {
+  if (set.remade.some(({ relation }) => relation === undefined)) return prints.definitions
+  const foreign = set.remade.flatMap(({ relation }) => (relation?.kind === 'f' ? [relation] : []))
+  const relations = [...views, ...materialized, ...tables, ...foreign].map(({ schema, name }) => ({ schema, name }))
+  const schemas = [...new Set([...relations, ...set.statistics].map(({ schema }) => schema))]
+  return await prepareFingerprint(session, { keys: 'unvalidated', within: { schemas, relations } })
+}
 
 /** What the statements of the move lock: nothing may be waited for once the first of these is held. */
 function everyLock(set: SwapSet, outside: TableName[]): Relations {
