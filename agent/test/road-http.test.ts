@@ -193,7 +193,7 @@ test('a running job that is canceled in the middle of the load leaves the target
   const answer = await control.call('POST', `/v1/jobs/${asked.id}/cancel`)
   expect(answer.body).toMatchObject({ state: 'canceling' })
   const canceled = await control.waitFor(asked.id, 'canceled')
-  expect(canceled).toMatchObject({ target_state: 'rolled_back', code: 'canceled' })
+  expect(canceled).toMatchObject({ target_state: 'untouched', code: 'canceled' })
   expect((await control.events(asked.id)).map(({ type }) => type)).toContain('cancel.requested')
   expect(await readState(world.target.url)).toEqual(before)
 })
@@ -224,7 +224,7 @@ test('the second SIGTERM cancels the running job, tells so, and the target is as
   expect(await daemon.exited()).toBe(0)
   expect(await control.job(asked.id)).toMatchObject({
     state: 'canceled',
-    target_state: 'rolled_back',
+    target_state: 'untouched',
     code: 'canceled',
   })
   expect(await readState(world.target.url)).toEqual(before)
