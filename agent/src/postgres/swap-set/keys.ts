@@ -26,12 +26,12 @@ export async function readSetKeys(session: Session, memberOids: number[]): Promi
 
 /**
  * Before 18 a partitioned table cannot have a key that is NOT VALID: all its rows would be checked under the locks of the
- * swap, which makes the keys that cross its border again.
+ * swap, which makes the keys into its tables again. Keys that lead outside are made, whole, before those locks.
  */
 export function keyFindings(session: Session, keys: SetKey[]): DependencyFinding[] {
   if (session.serverVersion >= 180_000) return []
   return keys
-    .filter(({ side, tableKind }) => side !== 'inner' && tableKind === 'p')
+    .filter(({ side, tableKind }) => side === 'inbound' && tableKind === 'p')
     .map(({ table, referenced }) => {
       const [from, to] = [formatTableName(table), formatTableName(referenced)]
       const text = `partitioned table ${from} references ${to}, and its key could not be checked later`
