@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { expect, inject, test } from 'vitest'
 import { prepareDependencyPrint } from '../src/postgres/dependency-print.ts'
@@ -8,6 +9,7 @@ import { unlimitedLease } from '../src/report/lease.ts'
 import { takeFence } from '../src/restore/receipt.ts'
 import { exchange } from '../src/restore/swap/exchange.ts'
 import { isContention } from '../src/restore/swap/contention.ts'
+import { LOCK_MS } from '../src/restore/swap/lock-for-move.ts'
 import { move } from '../src/restore/swap/move.ts'
 import { prepareMove } from '../src/restore/swap/prepare-move.ts'
 import { dropPrevious } from '../src/restore/swap/previous.ts'
@@ -175,6 +177,21 @@ test('R7: previous tables that a constraint trigger or a publication points to a
   expect(await dropPrevious(session, [j1])).toEqual({ dropped: [], kept: [] })
   expect(await dropPrevious(session, [])).toEqual({ dropped: [j1], kept: [] })
   expect(await place.rows(`select nspname from pg_namespace where nspname ~ '^multiboard_sync_'`)).toEqual([])
+})
+
+test('D4: a vacuum of the table is waited for longer than a reader, with a lock that keeps nobody else waiting', async () => {
+  await using place = await open(family)
+  const change = await stage(place, j1, ['parent', 'child'], twins, { lockAttempts: 1 })
+  const vacuum = await place.client()
+  // Holds the lock of a vacuum until its transaction ends.
+  await vacuum.query('begin; analyze public.parent')
+  const exchanging = exchange(place.target, change, place.run)
+  await waitForLock(place)
+  await sleep(LOCK_MS + 150)
+  await place.rows(`set statement_timeout = '2s'; update public.parent set note = 'written meanwhile' where id = 1`)
+  await vacuum.query('commit')
+  await exchanging
+  expect(await place.rows('select note from public.parent order by id')).toEqual(['new', 'newer'])
 })
 
 test('D5: a migration in the very moment of the exchange is seen under its own locks, without a second connection', async () => {

@@ -109,7 +109,7 @@ async function findLater(session: Session, previous: FoundAside, asides: FoundAs
   return row?.job
 }
 
-export interface Undo {
+interface Undo {
   /** With `previous`. */
   undoable: Undoable
   /** The undo's own job. */

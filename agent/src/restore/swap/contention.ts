@@ -12,7 +12,7 @@ export interface Tried {
   hasBegun: boolean
 }
 
-export interface Waited {
+interface Waited {
   pid: number
   application: string
 }

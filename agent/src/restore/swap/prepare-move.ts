@@ -62,13 +62,12 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   const ends = crossing.map((key) => endOf(key, key.side === 'inbound' ? 'table' : 'referenced'))
   const outside = distinct(ends)
   tried.oids = [...planned.members, ...ends].map(({ oid }) => oid)
-  // Of every lock that is not asked for by name: nobody queues behind us longer than this.
-  await session.run(`set local lock_timeout = ${LOCK_MS}`)
-
   // Nobody reads those that wait, but a vacuum may be at work on any of them: it gives way to whoever has waited a second,
   // and of all locks this is the one that keeps nobody else waiting meanwhile.
   const waiting = relationsOf(planned.members.map((one) => ({ ...one, ...inAside(incoming, one) })))
   await holdOffVacuum(session, [...waiting.tables, ...relationsOf(planned.members).tables, ...outside])
+  // Of every lock that is not asked for by name: nobody queues behind us longer than this.
+  await session.run(`set local lock_timeout = ${LOCK_MS}`)
   await lockRelations(session, { ...waiting, forMs: LOCK_MS })
   await refuseStrangers(session, incoming)
   if (outside.length > 0) {

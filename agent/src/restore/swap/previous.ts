@@ -6,7 +6,7 @@ import { dropAside, readAsides, type FoundAside } from '../stage/aside.ts'
 /** Nobody reads the previous tables but a vacuum or a backup of the whole database; neither is waited for long. */
 const LOCK_TIMEOUT_MS = 2_000
 
-export interface KeptPrevious {
+interface KeptPrevious {
   job: string
   reasons: string[]
 }
