@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import { readTables, storedColumns, userSchemas, type TableInfo } from '../src/postgres/catalog.ts'
+import { dumpSchema } from '../src/postgres/dump-schema.ts'
 import { readChecksum } from '../src/postgres/checksum.ts'
 import { readFingerprintLines } from '../src/postgres/fingerprint.ts'
 import { quoteTable } from '../src/postgres/quote.ts'
@@ -12,7 +13,7 @@ import { openSession, type Session } from '../src/postgres/session.ts'
 export interface Look {
   definitions: string[]
   dependencies: string[]
-  /** pg_dump's text; undefined where no pg_dump for this server is at hand. */
+  /** pg_dump's text; undefined where none was asked. */
   dump: string | undefined
   /** By table and materialised view that is populated. */
   rows: Record<string, Rows>
@@ -58,14 +59,14 @@ export async function lookAtRows(url: string): Promise<Pick<Look, 'rows' | 'sequ
   return { rows, tables, sequences: await readSequenceStates(session, tables) }
 }
 
-export async function look(url: string, pgDump: string | undefined): Promise<Look> {
+export async function look(url: string, dump: Dump | undefined): Promise<Look> {
   await using session = await open(url)
   const tables = await readTables(session)
   const matviews = await readMatviews(session)
   return {
     definitions: await readFingerprintLines(session),
     dependencies: await readDependencies(session),
-    dump: pgDump === undefined ? undefined : await readDump(pgDump, url),
+    dump: await dump?.(url),
     rows: await readRows(session, tables, new Set(Object.keys(matviews))),
     sequences: await readSequenceStates(session, tables),
     tables,
@@ -176,22 +177,30 @@ export async function readPrevious(url: string, job: string): Promise<Record<str
   return previous
 }
 
+export type Dump = (url: string) => Promise<string>
+
 const execute = promisify(execFile)
 const DUMP_MAX_BYTES = 64e6
+const DUMP_ARGS = ['--schema-only', '--exclude-schema=multiboard_sync*']
 
-/** A pg_dump on the PATH that can read a server of this major, and has no words of its own for it. */
-export async function findPgDump(major: number): Promise<string | undefined> {
+/** A pg_dump on the PATH that can read a server of this major. */
+export async function findPgDump(major: number): Promise<Dump | undefined> {
   try {
     const { stdout } = await execute('pg_dump', ['--version'])
-    return Number(/\) (\d+)/.exec(stdout)?.[1]) >= major ? 'pg_dump' : undefined
+    if (Number(/\) (\d+)/.exec(stdout)?.[1]) < major) return undefined
   } catch {
     return undefined
   }
+  return async (url) => {
+    const { stdout } = await execute('pg_dump', [...DUMP_ARGS, '--dbname', url], { maxBuffer: DUMP_MAX_BYTES })
+    // Newer ones put a random word at both ends.
+    return stdout.replaceAll(/^\\(un)?restrict .*\n/gm, '')
+  }
 }
 
-async function readDump(program: string, url: string): Promise<string> {
-  const args = ['--schema-only', '--exclude-schema=multiboard_sync*', '--dbname', url]
-  const { stdout } = await execute(program, args, { maxBuffer: DUMP_MAX_BYTES })
-  // Newer ones put a random word at both ends.
-  return stdout.replaceAll(/^\\(un)?restrict .*\n/gm, '')
-}
+/** The agent's own pg_dump takes half a second of one core. */
+export const dumpBundled: Dump = async (url) =>
+  await dumpSchema(
+    { name: 'dumped', url, viaProxy: false },
+    { args: DUMP_ARGS, signal: AbortSignal.timeout(DEADLINE_MS) },
+  )

@@ -48,12 +48,15 @@ export const expectSchema = z.strictObject({
   later: z.array(z.string()).optional(),
   /** `equal`: an undo puts everything back, and its undo everything back again; else the code that an undo fails with. */
   undo: z.string().optional(),
-  /** `sorted`: pg_dump's lines may come in another order (inheritance). */
-  dump: z.literal('sorted').optional(),
+  /**
+   * `sorted`: pg_dump's lines may come in another order (inheritance); `bundled`: where no pg_dump for the server is at
+   * hand, the agent's own is asked.
+   */
+  dump: z.array(z.enum(['sorted', 'bundled'])).optional(),
 })
 export type Expect = z.infer<typeof expectSchema>
 
-const LISTS = new Set(['table', 'says', 'later'])
+const LISTS = new Set(['table', 'says', 'later', 'dump'])
 
 export interface Scenario {
   folder: string

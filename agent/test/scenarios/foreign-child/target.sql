@@ -1,5 +1,5 @@
 -- as the source
-create foreign data wrapper nowhere;
-create server far foreign data wrapper nowhere;
-create foreign table public.far_a () inherits (public.a) server far;
+create extension file_fdw;
+create server files foreign data wrapper file_fdw;
+create foreign table public.far_a () inherits (public.a) server files options (filename '/dev/null');
 update only public.a set note = 'old';

@@ -1,2 +1,2 @@
 -- as the source
-do $$ begin for n in 1..40 loop execute format('update public.t%s set note = ''old''', n); end loop; end $$;
+do $$ begin for n in 1..30 loop execute format('update public.t%s set note = ''old''', n); end loop; end $$;

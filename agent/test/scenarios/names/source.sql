@@ -18,3 +18,13 @@ insert into "my.schema/ünï ""q""; x"."Ta""ble; Owner: --" ("a.b/c") values (1)
 insert into public."tttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt1" ("Ref", note) values (1, E'\\.\n\t''');
 insert into public."tttttttttttttttttttttttttttttttttttttttttttttttttttttttttttttt2" (note) values ('new');
 insert into public.multiboard_sync values (1);
+create schema one;
+create schema two;
+create table one.a (id serial primary key, note text unique);
+create table two.a (id serial primary key, note text unique, one_id int references one.a);
+create index a_idx on one.a (note, id);
+create index a_idx on two.a (note, id);
+create view one.v as select * from two.a;
+create view two.v as select * from one.a;
+insert into one.a (note) select 'one ' || n from generate_series(1, 4) n;
+insert into two.a (note, one_id) select 'two ' || n, n from generate_series(1, 4) n;

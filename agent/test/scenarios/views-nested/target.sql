@@ -13,3 +13,7 @@ comment on rule no_delete on v.three is 'a rule of a view';
 alter view v.two alter column n set default 7;
 create function v.ids() returns setof int language sql as 'select id from v.three';
 update app.a set note = 'old';
+create schema f;
+create function f.rowtype() returns text language plpgsql as $$ declare r app.a%rowtype; x app.a.note%type; begin select * into r from app.a where id = 2; x := r.note; return x; end $$;
+create function f.text_sql() returns bigint language sql as 'select count(*) from app.a';
+create function f.in_default(n bigint default f.text_sql()) returns bigint language sql as 'select n';

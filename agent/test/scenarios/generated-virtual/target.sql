@@ -1,2 +1,0 @@
--- as the source
-update public.a set n = 0;

@@ -1,3 +1,0 @@
-create schema app;
-create table app.a (id int primary key, note text);
-insert into app.a values (1, 'new'), (2, 'new');
