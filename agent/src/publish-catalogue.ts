@@ -1,12 +1,14 @@
 import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
+import { BODY_MAX_BYTES } from '@multiboard-sync/shared/protocol'
 import { toSyncError, type SyncError } from '@multiboard-sync/shared/sync-error'
 import { listArchives } from './archive/catalogue.ts'
 import type { AgentContext } from './context.ts'
 import { log } from './log.ts'
 import type { ControlPlane } from './poll/control-plane-client.ts'
 
-/** The API takes up to 500 summaries a request; fewer keep a request small. */
+/** The API takes up to 500 summaries a request, and a body of BODY_MAX_BYTES: a summary names every table. */
 const BATCH = 50
+const BATCH_BYTES = BODY_MAX_BYTES / 2
 
 /**
  * Tells the control plane every archive in the bucket, from the bucket alone: a lost control plane loses no archive.
@@ -20,12 +22,17 @@ export async function publishCatalogue(
   const onUnreadable = (archive: string, error: SyncError): void =>
     log('warning', error.message, { archive, code: error.code, hint: error.hint })
   let archives: ArchiveSummary[] = []
+  let bytes = 0
   try {
     for await (const archive of listArchives({ ...context, onUnreadable }, signal)) {
+      const more = Buffer.byteLength(JSON.stringify(archive))
+      if (archives.length === BATCH || (archives.length > 0 && bytes + more > BATCH_BYTES)) {
+        await controlPlane.archives({ archives }, signal)
+        archives = []
+        bytes = 0
+      }
       archives.push(archive)
-      if (archives.length < BATCH) continue
-      await controlPlane.archives({ archives }, signal)
-      archives = []
+      bytes += more
     }
     if (archives.length > 0) await controlPlane.archives({ archives }, signal)
     return true
