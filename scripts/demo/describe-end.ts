@@ -56,7 +56,8 @@ export function describeWhereabouts(
     `  ${agent} archives`,
     ...(result.archive ? [`  ${agent} archives show ${result.archive.id}`] : []),
     `  ${agent} sync --from production --to staging --dry-run`,
-    ...(backup === undefined ? [] : [`  ${agent} restore ${backup} --to staging    # staging as it was`]),
+    ...(result.undoable === true ? [`  ${agent} undo --to staging    # staging as it was`] : []),
+    ...(backup === undefined ? [] : [`  ${agent} restore ${backup} --to staging    # the same from its safety backup`]),
     `  curl -H "authorization: Bearer $ADMIN_TOKEN" "$CONTROL_PLANE_URL/v1/jobs/${job?.id ?? ''}"`,
   ].join('\n')
 }
