@@ -59,7 +59,10 @@ async function measure(gigabytes: number): Promise<void> {
   const sync = ['sync', '--from', 'production', '--to', 'staging']
   await run('export', ['export', '--from', 'production'], env)
   await run('sync, engine create', sync, env)
-  await run('sync, engine truncate', sync, env)
+  await run('sync, engine swap', sync, env)
+  await run('undo', ['undo', '--to', 'staging'], env)
+  await run('sync, engine merge', [...sync, '--engine', 'merge'], env)
+  await run('sync, engine truncate', [...sync, '--engine', 'truncate'], env)
 }
 
 async function fill(maintenance: string, production: string, rows: number): Promise<void> {

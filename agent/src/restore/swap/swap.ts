@@ -109,7 +109,12 @@ async function exchangeOf(
 ): Promise<Exchange> {
   const { job, epoch, fence, tables, lockAttempts } = load
   return {
-    ...{ job, epoch, fence, tables, lockAttempts, safetyBackup },
+    job,
+    epoch,
+    fence,
+    tables,
+    lockAttempts,
+    safetyBackup,
     incoming: stage,
     fingerprint: live.fingerprint,
     snapshotMark: await readSnapshotMark(session),
