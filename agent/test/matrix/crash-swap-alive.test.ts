@@ -17,7 +17,7 @@ const beforeExchange: Point[] = [
 
 const exchange: Point[] = [
   ...around(['committing'], { gate: 'target' }),
-  { step: 'committing', message: /access exclusive.*"public"/s, where: 'after' },
+  { step: 'committing', message: /"public".*access exclusive/s, where: 'after' },
   { step: 'committing', message: /set schema "multiboard_sync_prev/, where: 'after' },
   { message: CLOCK, where: 'after' },
   { message: COMMIT, where: 'before', isFollowed: true },
@@ -57,7 +57,7 @@ crashes('swap', EXCHANGE_LEASE, (lane) => syncBy(lane, 'swap'), [
     'frozen',
     frozenFor(PAST_EXCHANGE_LEASE_MS),
     [
-      { step: 'committing', message: /access exclusive.*"public"/s, where: 'before' },
+      { step: 'committing', message: /"public".*access exclusive/s, where: 'before' },
       { message: CLOCK, where: 'after' },
       { message: COMMIT, where: 'before', isFollowed: true },
     ],

@@ -28,7 +28,7 @@ const middles: Point[] = [
 /** In the exchange. */
 const exchange: Point[] = [
   { step: 'committing', message: /share row exclusive/, where: 'after' },
-  { step: 'committing', message: /access exclusive.*"public"/s, where: 'after' },
+  { step: 'committing', message: /"public".*access exclusive/s, where: 'after' },
   { step: 'committing', message: /set schema "multiboard_sync_prev/, where: 'after' },
   { step: 'committing', message: /drop schema "multiboard_sync_stage/, where: 'after' },
   { message: CLOCK, where: 'before' },

@@ -4,7 +4,7 @@ import { openMatrix, type Matrix, type Subject } from './open-matrix.ts'
 import { nameOf, type Point } from './points.ts'
 import { tally } from './tally.ts'
 
-export type Crash = (matrix: Matrix, point: Point) => Promise<void>
+export type Crash = (matrix: Matrix, point: Point, lane: Lane) => Promise<void>
 
 /** What can happen to an agent, by the words that the table and the tests' names have for it. */
 export const fates = {
@@ -37,7 +37,7 @@ export function crashes(
   for (const [fate, crash, points] of crashed) {
     for (const point of points) {
       test(`${fate} ${nameOf(point)}, ${engine} leaves the target ${point.leaves === 'after' ? 'changed' : 'as it was'}`, async () => {
-        await tally(engine, fate, async () => await crash(matrix, point))
+        await tally(engine, fate, async () => await crash(matrix, point, lane))
       })
     }
   }

@@ -21,8 +21,8 @@ export interface Lane extends AsyncDisposable {
   /** The agent that runs now. */
   daemon: Daemon
   gates: Record<GateName, Gate>
-  /** Makes the target anew. */
-  reset(template: string): Promise<void>
+  /** Makes the target anew, in a tablespace of its own where one is named. */
+  reset(template: string, tablespace?: string): Promise<void>
   /** A copy of the target as it is now, for reset(). */
   keepTarget(): Promise<string>
   /** Resolves when the job's agent has come to the point, where it waits then. */
@@ -118,10 +118,10 @@ export async function openLane(lease: { leaseMs: number; graceMs: number }): Pro
     control,
     daemon: await start(),
     gates,
-    reset: async (template) =>
+    reset: async (template, tablespace = 'pg_default') =>
       await maintain(
         `drop database if exists ${world.target.name} with (force)`,
-        `create database ${world.target.name} template ${template}`,
+        `create database ${world.target.name} template ${template} tablespace ${tablespace}`,
       ),
     keepTarget: async () => {
       const name = `${world.target.name}_kept_${kept.length}`
@@ -151,7 +151,7 @@ export async function openLane(lease: { leaseMs: number; graceMs: number }): Pro
 }
 
 /** On the run's server, outside of any transaction. */
-async function maintain(...statements: string[]): Promise<void> {
+export async function maintain(...statements: string[]): Promise<void> {
   const client = new pg.Client({ connectionString: databaseUrl('postgres') })
   await client.connect()
   try {

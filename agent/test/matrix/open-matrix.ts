@@ -31,10 +31,8 @@ export interface Matrix {
   /** Two signals: a cancel by the agent's own host, which no control plane can call too late. */
   stop(point: Point): Promise<void>
   freeze(point: Point, forMs: number): Promise<void>
-  /** Runs to the point, does what is told there, and answers what the control plane says in the end. */
-  until(point: Point, act: (stopped: Stopped, job: JobView) => Promise<void>): Promise<JobView>
-  /** The target is as the point leaves it, and nothing of the job is left there but the tables that an undo needs. */
-  expectWhole(point: Point): Promise<void>
+  /** A whole job in a bad world, in which it fails with one of the codes. */
+  under(point: Point, world: () => Promise<AsyncDisposable>, codes: string[]): Promise<void>
 }
 
 interface Reference {
@@ -162,7 +160,8 @@ export async function openMatrix(lane: Lane, subject: Subject): Promise<Matrix> 
     const mayBeCommitted = stopped.step === 'committing'
     expect(told.target_state).toBe(mayBeCommitted ? 'rolled_back' : 'untouched')
   }
-  const act: Matrix['until'] = async (point, what) => {
+  /** Runs to the point, does what is told there, and answers what the control plane says in the end. */
+  const act = async (point: Point, what: (stopped: Stopped, job: JobView) => Promise<void>): Promise<JobView> => {
     const { job, stopped } = await comeTo(point)
     await what(stopped, job)
     return await waitForEnd(job.id)
@@ -207,7 +206,7 @@ export async function openMatrix(lane: Lane, subject: Subject): Promise<Matrix> 
         lane.gates[gate].cutAll()
       })
       // What a committed job has left undone is done at the next boot, at the latest.
-      if (point.leaves === 'after') await reboot()
+      if (point.leaves === 'after' && point.gate !== 'store') await reboot()
       await expectTold(point, told, ['connection-lost', 'database-unreachable'])
     },
     cancel: async (point) => {
@@ -241,7 +240,14 @@ export async function openMatrix(lane: Lane, subject: Subject): Promise<Matrix> 
       })
       await expectTold(point, told, ['lease-lost'])
     },
-    until: act,
-    expectWhole,
+    under: async (point, open, codes) => {
+      await prepare(point)
+      {
+        await using _bad = await open()
+        const job = await subject.ask(point)
+        await expectTold({ ...point, isFollowed: false }, await waitForEnd(job.id), codes)
+      }
+      if (point.isFollowed) await follow()
+    },
   }
 }

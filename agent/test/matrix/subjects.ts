@@ -44,7 +44,7 @@ export async function undoOfSwap(lane: Lane): Promise<Subject> {
       await lane.reset(swapped)
       // A job is undone once; the target does not know of it any more.
       const client = await lane.control.database.client()
-      await client.query('update multiboard.jobs set undone_by = null where id = $1', [job.id])
+      await client.query("update multiboard.jobs set target_state = 'untouched' where kind = 'undo'")
       await client.end()
     },
     ask: async () => await undo(lane, job.id),

@@ -1,0 +1,58 @@
+import { crashes, fates, type Crash } from './crash.ts'
+import { EXCHANGE_LEASE, LEASE, type Point } from './points.ts'
+import { syncBy } from './subjects.ts'
+
+/*
+ * The store fails for good at a point: it refuses one kind of request, as when a right of the key was taken away. And it
+ * loses its connections, which costs nothing but another try.
+ */
+
+const DENIED = denied()
+
+function denied(): string {
+  const body = '<?xml version="1.0" encoding="UTF-8"?><Error><Code>AccessDenied</Code><Message>no</Message></Error>'
+  const head = ['HTTP/1.1 403 Forbidden', 'content-type: application/xml', 'connection: close']
+  return `${[...head, `content-length: ${body.length}`].join('\r\n')}\r\n\r\n${body}`
+}
+
+/** The point's message is refused, and every one like it. */
+const refused: Crash = async (matrix, point, lane) => {
+  const { store } = lane.gates
+  const open = async (): Promise<AsyncDisposable> => {
+    if (point.message) store.answer(point.message, DENIED)
+    const mend = async (): Promise<void> => await Promise.resolve(store.answer(/./, undefined))
+    return await Promise.resolve({ [Symbol.asyncDispose]: mend })
+  }
+  await matrix.under(point, open, ['storage-auth', 'storage-failed'])
+}
+
+const exported: Point[] = [
+  { message: /PUT \S+\/archives\/\S+partNumber=2/, where: 'before', isBig: true },
+  { message: /PUT \S+\/archives\/\S+\/manifest\.json\?/, where: 'before' },
+]
+const loading: Point[] = [{ message: /GET \S+\/archives\/\S+\/100-data\//, where: 'before', isFollowed: true }]
+const backedUp: Point[] = [
+  { message: /PUT \S+\/backups\/\S+partNumber=2/, where: 'before', isBig: true },
+  { message: /PUT \S+\/backups\/\S+\/manifest\.json\?/, where: 'before', isFollowed: true },
+]
+const lost: Point[] = [
+  { gate: 'store', message: /PUT \S+\/backups\/\S+\/100-data\//, where: 'after', leaves: 'after' },
+  { gate: 'store', message: /GET \S+\/archives\/\S+\/100-data\//, where: 'after', leaves: 'after' },
+]
+
+crashes('swap', EXCHANGE_LEASE, (lane) => syncBy(lane, 'swap'), [
+  ['refused by the store', refused, [...exported, ...backedUp, ...loading]],
+  ['cut off from the store', fates['cut off'], lost],
+])
+crashes('merge', LEASE, (lane) => syncBy(lane, 'merge'), [
+  ['refused by the store', refused, [...backedUp.slice(1), ...loading]],
+  ['cut off from the store', fates['cut off'], lost],
+])
+crashes('truncate', LEASE, (lane) => syncBy(lane, 'truncate'), [
+  ['refused by the store', refused, [...backedUp.slice(1), ...loading]],
+  ['cut off from the store', fates['cut off'], lost.slice(1)],
+])
+crashes('create', LEASE, (lane) => syncBy(lane, 'create'), [
+  ['refused by the store', refused, [...exported.slice(1), ...loading]],
+  ['cut off from the store', fates['cut off'], lost.slice(1)],
+])

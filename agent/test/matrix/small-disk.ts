@@ -1,0 +1,50 @@
+import { execFile } from 'node:child_process'
+import { chmod, chown, mkdtemp, open, rm, rmdir, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { temporaryRoot, unprivilegedUser } from '../../../shared/testing/postgres/unprivileged-user.ts'
+import { maintain } from './open-lane.ts'
+
+const run = promisify(execFile)
+
+/** A tablespace on a disk of its own. */
+export interface SmallDisk extends AsyncDisposable {
+  tablespace: string
+  /** Leaves so much; what fills it is gone again when this is disposed. */
+  fill(leaveBytes: number): Promise<AsyncDisposable>
+}
+
+/** Undefined, and why, where this user may not mount. Databases in it must be gone before it is. */
+export async function openSmallDisk(bytes: number): Promise<SmallDisk | string> {
+  const user = unprivilegedUser()
+  if (process.platform !== 'linux' || user === undefined) return 'only root on Linux mounts a disk'
+  await using made = new AsyncDisposableStack()
+  const folder = await mkdtemp(join(temporaryRoot(user), 'mbs-disk-'))
+  made.defer(async () => await rmdir(folder))
+  await chmod(folder, 0o755)
+  try {
+    await run('mount', ['-t', 'tmpfs', '-o', `size=${bytes}`, 'tmpfs', folder])
+  } catch (error) {
+    return `mount(8): ${(error as Error).message.trim()}`
+  }
+  made.defer(async () => void (await run('umount', [folder])))
+  await chown(folder, user.uid, user.gid)
+  const tablespace = `small_${process.pid}`
+  await maintain(`create tablespace ${tablespace} location '${folder}'`)
+  made.defer(async () => await maintain(`drop tablespace ${tablespace}`))
+  const owned = made.move()
+  return {
+    tablespace,
+    fill: async (leaveBytes) => {
+      const { bavail, bsize } = await statfs(folder)
+      const path = join(folder, 'filler')
+      await using file = await open(path, 'w')
+      const zeros = Buffer.alloc(1024 * 1024)
+      for (let left = bavail * bsize - leaveBytes; left > 0; left -= zeros.length) {
+        await file.write(zeros, 0, Math.min(left, zeros.length))
+      }
+      return { [Symbol.asyncDispose]: async () => await rm(path) }
+    },
+    [Symbol.asyncDispose]: async () => await owned.disposeAsync(),
+  }
+}
