@@ -31,8 +31,17 @@ async function runTests(major: string, project: string, folder: string): Promise
   const child = spawn(
     process.execPath,
     [
-      ...['node_modules/vitest/vitest.mjs', 'run', '--config', 'scripts/vitest.config.ts', '--root', '.'],
-      ...['--project', project, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+      'node_modules/vitest/vitest.mjs',
+      'run',
+      '--config',
+      'scripts/vitest.config.ts',
+      '--root',
+      '.',
+      '--project',
+      project,
+      '--reporter=default',
+      '--reporter=json',
+      `--outputFile.json=${report}`,
     ],
     { stdio: 'inherit', env: { ...process.env, PG_MAJOR: major } },
   )
