@@ -1,0 +1,62 @@
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { openLane, type Lane } from './matrix/open-lane.ts'
+import { openMatrix, type Matrix } from './matrix/open-matrix.ts'
+import { COMMIT, EXCHANGE_LEASE, PAST_EXCHANGE_LEASE_MS, type Point } from './matrix/points.ts'
+import { syncBy, undoOfSwap } from './matrix/subjects.ts'
+
+/*
+ * The most telling points of the crash matrix (matrix/), for every day: at each the target is as before or as after, in its
+ * rows, its definitions and what depends on what, the job says which, and the next boot leaves nothing of it.
+ */
+
+let lane: Lane
+let swap: Matrix
+/** It takes a lease's time, in which the others are at work. */
+let frozen: Promise<void>
+
+beforeAll(async () => {
+  frozen = freezeAtTheSwap()
+  frozen.catch(() => undefined)
+  lane = await openLane(EXCHANGE_LEASE)
+  swap = await openMatrix(lane, syncBy(lane, 'swap'))
+})
+afterAll(async () => {
+  await frozen.catch(() => undefined)
+  await lane[Symbol.asyncDispose]()
+})
+
+async function freezeAtTheSwap(): Promise<void> {
+  await using other = await openLane(EXCHANGE_LEASE)
+  const matrix = await openMatrix(other, syncBy(other, 'swap'), { onlyBefore: true })
+  await matrix.freeze({ message: COMMIT, where: 'before' }, PAST_EXCHANGE_LEASE_MS)
+}
+
+test('an agent killed while it makes the stage leaves the live tables where they were', async () => {
+  await swap.kill({ step: 'staging', message: /set schema "multiboard_sync_hold/, where: 'after' })
+})
+
+test('killed when the swap is done but for its COMMIT, it has changed nothing', async () => {
+  await swap.kill({ message: COMMIT, where: 'before' })
+})
+
+test("killed when the swap's COMMIT was sent, it has succeeded, and the next boot validates the keys", async () => {
+  await swap.kill({ message: COMMIT, where: 'after', leaves: 'after' })
+})
+
+test('killed while keys are validated, likewise; and the next sync succeeds', async () => {
+  const validating: Point = { step: 'committed', message: /validate constraint/, where: 'before', leaves: 'after' }
+  await swap.kill({ ...validating, isFollowed: true })
+})
+
+test("when the answer to the swap's COMMIT is lost, the receipt decides", async () => {
+  await swap.cut({ message: COMMIT, where: 'after', leaves: 'after' })
+})
+
+test("when the answer to an undo's COMMIT is lost, likewise", async () => {
+  const undo = await openMatrix(lane, await undoOfSwap(lane))
+  await undo.cut({ message: COMMIT, where: 'after', leaves: 'after' })
+})
+
+test('an agent that was frozen at the swap for longer than its lease does not swap when it wakes', async () => {
+  await expect(frozen).resolves.toBeUndefined()
+})
