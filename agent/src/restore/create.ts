@@ -7,6 +7,7 @@ import type { Reporter } from '../report/reporter.ts'
 import { tablesOfForeignKey } from './foreign-key-text.ts'
 import { loadTables } from './load-tables.ts'
 import type { Load } from './load.ts'
+import { underPlainSettings } from './refresh-sql.ts'
 import { runEntries } from './run-entries.ts'
 
 /**
@@ -28,7 +29,9 @@ export async function create(session: Session, load: Load, reporter: Reporter, s
   await loadTables(session, load.archive, load.tables, reporter, signal)
   reporter.phase('building')
   await runEntries(session, splitEntries(load.schema.sequences).entries, signal)
-  const postData = splitEntries(load.schema.postData).entries
+  const postData = splitEntries(load.schema.postData).entries.map((entry) =>
+    entry.type === 'MATERIALIZED VIEW DATA' ? { ...entry, sql: underPlainSettings(entry.sql) } : entry,
+  )
   if (load.left.length === 0) return await runEntries(session, postData, signal)
   const isForeignKey = (entry: DumpEntry): boolean => entry.type === 'FK CONSTRAINT'
   const others = postData.filter((entry) => !isForeignKey(entry) && !isCommentOnKey(entry, postData))

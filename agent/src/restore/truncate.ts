@@ -11,7 +11,10 @@ import { findTables } from './find-tables.ts'
 import { loadTables } from './load-tables.ts'
 import type { Load } from './load.ts'
 import { dropIndexes } from './rebuild-indexes.ts'
+import { runTogether } from './run-together.ts'
+import { refreshSql } from './refresh-sql.ts'
 import { setSequences } from './set-sequences.ts'
+import { readUncheckedConstraints } from './unchecked-constraints.ts'
 
 /**
  * Engine in-place truncate, inside the caller's one transaction: lock, take foreign keys, triggers and plain indexes
@@ -30,6 +33,8 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
     await session.run(`alter table ${quoteTable(key.table)} drop constraint ${quoteIdent(key.name)}`)
   const enableTriggers = await disableTriggers(session, new Set(chosen.keys()), await readTriggers(session))
   const rebuildIndexes = await dropIndexes(session, [...chosen.keys()])
+  const unchecked = await readUncheckedConstraints(session, [...lineage])
+  await runTogether(session, unchecked.drop)
   await session.run(`truncate ${[...chosen.values()].map((table) => `only ${quoteTable(table)}`).join(', ')}`)
 
   await loadTables(session, load.archive, load.tables, reporter, signal)
@@ -38,10 +43,11 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
 
   reporter.phase('building')
   await setSequences(session, load, [...lineage])
+  await runTogether(session, unchecked.add)
   await rebuildIndexes((index) => reporter.event('index.built', { index }, 'debug'))
   for (const key of keys) await addForeignKey(session, key)
   for (const view of await readDependentMatviews(session, [...lineage])) {
-    await session.run(`refresh materialized view ${quoteTable(view)}`)
+    await session.run(refreshSql(view))
   }
   await enableTriggers(session)
   if ((await readFingerprint(session)).sha256 !== before.sha256) {

@@ -1,6 +1,6 @@
 import { readDependentMatviews } from '../../postgres/matviews.ts'
-import { quoteTable } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
+import { refreshSql } from '../refresh-sql.ts'
 
 /**
  * Refreshes the materialized views that read the tables, in an order in which each reads what is new; where they have a
@@ -12,7 +12,7 @@ export async function refreshMatviews(session: Session, tableOids: number[]): Pr
   const quietly = new Set(quiet.map(({ oid }) => oid))
   for (const view of views) {
     const how = quietly.has(view.oid) ? 'concurrently ' : ''
-    await session.run(`refresh materialized view ${how}${quoteTable(view)}`)
+    await session.run(refreshSql(view, how))
   }
 }
 

@@ -28,7 +28,7 @@ export async function buildStage(target: Target, loaded: LoadedStage, sequences:
     reporter.event('index.built', { index: index.name }, 'debug')
   })
   await using session = await openSession(target.database, { purpose: 'build', signal })
-  await runTogether(session, indexes.flatMap(constraintSql))
+  await runTogether(session, [...indexes.flatMap(constraintSql), ...loaded.unchecked])
   await setStageSequences(session, loaded, sequences)
 
   const keys = set.keys.filter(({ side }) => side === 'inner')
@@ -62,7 +62,7 @@ function isValidatedLater(key: SetKey): boolean {
 
 function addKeySql(key: SetKey, { stage }: LoadedStage): string[] {
   const [on, name] = [quoteTable(inAside(stage, key.table)), quoteIdent(key.name)]
-  const definition = `${key.head}${quoteTable(inAside(stage, key.referenced))}${key.tail}`
+  const definition = `${key.head}${quoteTable(inAside(stage, key.referenced))}${key.makeTail}`
   return [
     `alter table ${on} add constraint ${name} ${definition}${isValidatedLater(key) ? ' not valid' : ''}`,
     ...(key.comment === null ? [] : [`comment on constraint ${name} on ${on} is ${quoteLiteral(key.comment)}`]),
@@ -74,27 +74,42 @@ const SETVAL = /, (-?\d+), (true|false)\);$/
 
 /** Nobody counts with a staged sequence yet, so setval() needs no transaction. Names are the archive's. */
 async function setStageSequences(session: Session, { stage }: LoadedStage, text: string): Promise<void> {
-  const present = await session.query<TableName>(
-    `select n.nspname::text as schema, c.relname::text as name
-     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-     where c.relkind = 'S' and n.nspname = any ($1)`,
+  const present = await session.query<TableName & { counts: 'up' | 'down' }>(
+    `select n.nspname::text as schema, c.relname::text as name,
+            case when s.seqincrement > 0 then 'up' else 'down' end as counts
+     from pg_catalog.pg_class c
+     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     join pg_catalog.pg_sequence s on s.seqrelid = c.oid
+     where n.nspname = any ($1)`,
     [[...stage.schemas.values()]],
   )
   const sources = new Map([...stage.schemas].map(([schema, staged]) => [staged, schema]))
-  const byHeader = new Map(
-    present.map((sequence) => [headerName({ ...sequence, schema: sources.get(sequence.schema) ?? '' }), sequence]),
+  const archived = new Map(
+    splitEntries(text)
+      .entries.filter(({ type }) => type === 'SEQUENCE SET')
+      .map((entry) => [headerName(entry), entry]),
   )
-  const statements: string[] = []
-  for (const entry of splitEntries(text).entries) {
-    const sequence = entry.type === 'SEQUENCE SET' ? byHeader.get(headerName(entry)) : undefined
-    if (sequence === undefined) continue
+  const statements = present.map(({ counts, ...staged }) => {
+    const live = { ...staged, schema: sources.get(staged.schema) ?? '' }
+    const entry = archived.get(headerName(live))
+    if (entry === undefined) return keepValueSql(staged, live, counts === 'up' ? '>' : '<')
     const [, value, isCalled] = SETVAL.exec(entry.sql) ?? []
     if (value === undefined || isCalled === undefined) {
       throw new SyncError('archive-damaged', `The value of the sequence ${formatTableName(entry)} cannot be read.`)
     }
-    statements.push(`select pg_catalog.setval(${quoteLiteral(quoteTable(sequence))}, ${value}, ${isCalled})`)
-  }
+    return `select pg_catalog.setval(${quoteLiteral(quoteTable(staged))}, ${value}, ${isCalled})`
+  })
   await runTogether(session, statements)
+}
+
+/**
+ * Of a sequence that the archive does not know (the source has none there, or one of another name) the live value stays,
+ * as it would if the table were filled in place; or the staged one, if columns that only the target has came further.
+ */
+function keepValueSql(staged: TableName, live: TableName, further: '>' | '<'): string {
+  return `select pg_catalog.setval(${quoteLiteral(quoteTable(staged))}, l.last_value, l.is_called)
+    from ${quoteTable(live)} l, ${quoteTable(staged)} s
+    where l.last_value ${further} s.last_value or (l.last_value = s.last_value and l.is_called)`
 }
 
 /** pg_dump's headers have blanks for line ends. */

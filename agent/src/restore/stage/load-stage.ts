@@ -7,6 +7,7 @@ import { openSession, type Session } from '../../postgres/session.ts'
 import { readTriggers } from '../../postgres/triggers.ts'
 import { disableTriggers } from '../disable-triggers.ts'
 import { runTogether } from '../run-together.ts'
+import { readUncheckedConstraints } from '../unchecked-constraints.ts'
 import { inAside } from './aside.ts'
 import { loadRows, type StageRun } from './load-rows.ts'
 import type { Staged } from './make-stage.ts'
@@ -17,10 +18,13 @@ export interface LoadedStage extends Staged {
   /** Those of the biggest tables first. */
   indexes: StageIndex[]
   enableTriggers: (session: Session) => Promise<void>
+  /** SQL that puts constraints back which hold for new rows only. */
+  unchecked: string[]
 }
 
 /**
- * Takes off what would slow or change rows as they arrive (indexes, triggers, row security) and streams the archive's
+ * Takes off what would slow or change rows as they arrive (indexes, triggers, row security, what holds for
+ * new rows only) and streams the archive's
  * tables into their twins, several at once. Nobody else can see the stage, so each step is a transaction of its own.
  * Throws as loadTables() does.
  */
@@ -44,8 +48,10 @@ export async function loadStage(
   const bytesOf = ({ schema, table }: StageIndex): number => bytes.get(formatTableName({ schema, name: table })) ?? 0
   const indexes = (await readStageIndexes(session, leaves)).toSorted((a, b) => bytesOf(b) - bytesOf(a))
   const flags = set.members.filter(({ rowSecurity, forceRowSecurity }) => rowSecurity || forceRowSecurity)
+  const unchecked = await readUncheckedConstraints(session, [...oids.values()])
   await runTogether(session, [
     ...indexes.map(dropSql),
+    ...unchecked.drop,
     // For a table's owner FORCE would filter the counts of the proof and forbid COPY.
     ...flags.map(
       (one) => `alter table ${quoteTable(inAside(stage, one))} disable row level security, no force row level security`,
@@ -53,7 +59,7 @@ export async function loadStage(
   ])
   await session.close()
   await loadRows(target.database, archive, tables, (table) => inAside(stage, table), run)
-  return { ...staged, indexes, enableTriggers }
+  return { ...staged, indexes, enableTriggers, unchecked: unchecked.add }
 }
 
 /** By name as formatTableName() writes it. */

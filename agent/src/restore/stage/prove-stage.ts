@@ -8,6 +8,7 @@ import type { Target } from '../../postgres/open-target.ts'
 import { quoteTable } from '../../postgres/quote.ts'
 import { openSession, type Session } from '../../postgres/session.ts'
 import { inSessions } from '../in-sessions.ts'
+import { refreshSql } from '../refresh-sql.ts'
 import { runTogether } from '../run-together.ts'
 import { findOrphans } from '../swap/orphans.ts'
 import { inAside } from './aside.ts'
@@ -48,7 +49,8 @@ export async function proveStage(
   for (const member of set.members) {
     if (member.kind !== 'm' || !member.isPopulated) continue
     run.reporter.progress({ table: formatTableName(member) })
-    await refresh(session, place(member))
+    await session.run(refreshSql(place(member)))
+    await session.run(`analyze ${quoteTable(place(member))}`)
   }
   const found = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
   const wrong = found.sha256 === fingerprint ? [] : ['definitions of the stage']
@@ -71,12 +73,6 @@ async function turnRowSecurityOn(session: Session, { set, stage }: LoadedStage):
     return flags.length === 0 ? [] : [`alter table ${quoteTable(inAside(stage, member))} ${flags.join(', ')}`]
   })
   await runTogether(session, statements)
-}
-
-/** With row_security off, as our sessions have it, the server would refuse what the owner's policies filter. */
-async function refresh(session: Session, view: TableName): Promise<void> {
-  const name = quoteTable(view)
-  await session.run(`set row_security = on; refresh materialized view ${name}; set row_security = off; analyze ${name}`)
 }
 
 /** Foreign keys within the set, one by one: the definition that the live one has, but for the referenced table's name. */

@@ -76,7 +76,7 @@ function dropKey(key: SetKey): string {
 function addKey(key: SetKey, table: TableName, referenced: TableName, suffix: string): string[] {
   const [on, name] = [quoteTable(table), quoteIdent(key.name)]
   return [
-    `alter table ${on} add constraint ${name} ${key.head}${quoteTable(referenced)}${key.tail}${suffix}`,
+    `alter table ${on} add constraint ${name} ${key.head}${quoteTable(referenced)}${key.makeTail}${suffix}`,
     ...(key.comment === null ? [] : [`comment on constraint ${name} on ${on} is ${quoteLiteral(key.comment)}`]),
   ]
 }

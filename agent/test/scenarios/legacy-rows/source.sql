@@ -1,0 +1,10 @@
+create schema app;
+create table app.a (id int primary key, n int);
+insert into app.a values (1, -1), (2, 2);
+alter table app.a add constraint positive check (n > 0) not valid;
+comment on constraint positive on app.a is 'since 2020';
+create table app.p (id int, n int) partition by range (id);
+create table app.p1 partition of app.p for values from (0) to (10);
+create table app.p2 partition of app.p for values from (10) to (20);
+insert into app.p values (1, -1), (11, 3);
+alter table app.p add constraint positive check (n > 0) not valid;
