@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { engineChoiceSchema, engineSchema } from '@multiboard-sync/shared/job'
@@ -92,18 +92,13 @@ export async function makeDatabases(
   folder: string,
 ): Promise<{ source: TestDatabase; target: TestDatabase }> {
   const source = made.use(await createDatabase())
-  await run(source, read(folder, 'source.sql'))
-  const sql = read(folder, 'target.sql')
+  await run(source, readFileSync(join(FOLDER, folder, 'source.sql'), 'utf8'))
+  const sql = readFileSync(join(FOLDER, folder, 'target.sql'), 'utf8')
   const isClone = sql.startsWith(AS_THE_SOURCE)
   const target = made.use(await createDatabase(isClone ? { template: source.name } : {}))
   made.defer(async () => await dropSubscriptions(target))
   await run(target, sql)
   return { source, target }
-}
-
-function read(folder: string, file: string): string {
-  const path = join(FOLDER, folder, file)
-  return existsSync(path) ? readFileSync(path, 'utf8') : AS_THE_SOURCE
 }
 
 /** Leaves nobody connected, so that the database can be cloned. */

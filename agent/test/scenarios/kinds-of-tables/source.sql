@@ -1,4 +1,5 @@
 create schema app;
+create access method heap2 type table handler heap_tableam_handler;
 create type app.thing as (id int, name text);
 create table app.typed of app.thing (primary key (id), name with options default 'none');
 create unlogged table app.fast (id int primary key, note text);
@@ -22,3 +23,9 @@ insert into app.whole values (1, 'new'), (1, 'new');
 insert into app.nothing_told values (1);
 insert into app.no_columns default values;
 insert into app.no_columns default values;
+create table app.clustered_2 (id int primary key, note text) using heap2;
+create table app.identified_0 (id int, note text) using heap2;
+create materialized view app.of_heap2 using heap2 as select count(*) as n from app.clustered_2;
+insert into app.clustered_2 values (1, 'new'), (2, 'new');
+insert into app.identified_0 values (1, 'new');
+refresh materialized view app.of_heap2;

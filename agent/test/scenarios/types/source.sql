@@ -13,3 +13,10 @@ create table app.a (
 insert into app.a values
   (1, '', '{new,"it''s done"}', '(1,"a,b")', '{"(1,x)","(,)"}', '[1.5,2.5)', 7, '{a,b}', '{"a": [null, "\u00e9"]}', '\x00ff', '2020-02-29 12:00:00.123+02', '101', '::1/64', '[2020-01-01,)', '1 day 02:03:04.56', 'NaN'),
   (2, 'it''s done', null, null, '{}', 'empty', null, null, 'null', '', 'infinity', '', '10.0.0.1', 'empty', '-1 day', '-0');
+create schema ext;
+create extension hstore schema ext;
+create extension btree_gist schema ext;
+create extension citext schema ext;
+create table app.b (id int primary key, tags ext.hstore, name ext.citext unique, room int, during tsrange, exclude using gist (room with =, during with &&));
+insert into app.b values (1, 'a=>1,b=>NULL', 'New', 1, '[2020-01-01,2020-01-02)'), (2, '', 'Other', 1, '[2020-01-02,2020-01-03)');
+create index on app.b using gin (tags);

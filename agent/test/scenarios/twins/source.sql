@@ -9,3 +9,5 @@ create view app.last as select best from app.top;
 insert into app.a select n, n from generate_series(1, 50) n;
 refresh materialized view app.sums;
 refresh materialized view app.top;
+create table app.b (id int primary key, note text);
+insert into app.b select n, 'new' from generate_series(1, 4) n;

@@ -1,3 +1,0 @@
-create table public.a (id int primary key, note text);
-insert into public.a values (1, 'new'), (2, 'new');
-create view public.v as select * from public.a;

@@ -1,0 +1,21 @@
+-- as the source
+alter table app.a alter column note set storage external, alter column doc set storage main, alter column n set statistics 500, alter column n set (n_distinct = -0.5, n_distinct_inherited = 9);
+alter table app.a set (fillfactor = 70, autovacuum_enabled = false, toast.autovacuum_vacuum_threshold = 77, parallel_workers = 2);
+alter index app.a_pkey set (fillfactor = 60);
+create index on app.a ((n * 2)) with (fillfactor = 50, deduplicate_items = off);
+alter index app.a_expr_idx alter column 1 set statistics 321;
+update app.a set note = 'old';
+create index partial on app.b (n desc nulls last) where n > 10 and name <> '';
+create unique index expression on app.b (lower(name), (id + 1)) include (n, at);
+create index brin on app.b using brin (at, id) with (pages_per_range = 4, autosummarize = on);
+create index gin on app.b using gin (doc jsonb_path_ops) with (fastupdate = off);
+create index arrays on app.b using gin (tags);
+create index trigrams on app.b using gin (name ext.gin_trgm_ops);
+create index gist on app.b using gist (during, p);
+create index spgist on app.b using spgist (p);
+create index hash on app.b using hash (name);
+create index pattern on app.b (name text_pattern_ops, name collate "C");
+create index "it's; quoted" on app.b (name);
+comment on index app."it's; quoted" is 'a comment';
+update app.b set name = 'old ' || id;
+delete from app.b where id > 20;
