@@ -18,6 +18,7 @@ import { shop } from './shop.ts'
 export interface Lane extends AsyncDisposable {
   world: World
   control: Control
+  target: { name: string; url: string }
   /** The agent that runs now. */
   daemon: Daemon
   gates: Record<GateName, Gate>
@@ -43,25 +44,33 @@ const MAINTAIN_TIMEOUT_MS = 30_000
 /** Some messages have no answer of their own. */
 const ANSWER_WAIT_MS = 1_000
 
-export async function openLane(lease: { leaseMs: number; graceMs: number }): Promise<Lane> {
+/** `targetServer`: another server than that of the test run, by the name of a database on it, for the target. */
+export async function openLane(
+  lease: { leaseMs: number; graceMs: number },
+  targetServer: (database: string) => string = databaseUrl,
+): Promise<Lane> {
   await using made = new AsyncDisposableStack()
-  const [source, target] = [await shop.source(), await shop.target()]
-  const world = made.use(await openWorld({ source: { template: source }, target: { template: target } }))
+  const world = made.use(await openWorld({ source: { template: await shop.source() } }))
+  const { name } = world.target
+  const target = { name, url: targetServer(name) }
   const control = made.use(await openControl(world, lease))
   const gates = {
     store: made.use(await openGate(new URL(world.store.endpoint))),
     source: made.use(await openGate(new URL(world.source.url))),
-    target: made.use(await openGate(new URL(world.target.url))),
+    target: made.use(await openGate(new URL(target.url))),
   }
+  const maintainTarget = async (...statements: string[]): Promise<void> =>
+    await maintain(targetServer('postgres'), ...statements)
   const kept: string[] = []
-  made.defer(async () => await maintain(...kept.map((name) => `drop database if exists ${name} with (force)`)))
+  const dropped = (): string[] => [name, ...kept].map((one) => `drop database if exists ${one} with (force)`)
+  made.defer(async () => await maintainTarget(...dropped()))
   const start = async (): Promise<Daemon> =>
     await startDaemon({
       ...world.env,
       ...control.env,
       S3_ENDPOINT: gates.store.url(world.store.endpoint),
       PRODUCTION_DATABASE_URL: gates.source.url(world.source.url),
-      STAGING_DATABASE_URL: gates.target.url(world.target.url),
+      STAGING_DATABASE_URL: gates.target.url(target.url),
     })
   const lastStep = (job: string): string | undefined => {
     try {
@@ -115,27 +124,28 @@ export async function openLane(lease: { leaseMs: number; graceMs: number }): Pro
   const owned = made.move()
   const lane: Lane = {
     world,
+    target,
     control,
     daemon: await start(),
     gates,
     reset: async (template, tablespace = 'pg_default') =>
-      await maintain(
-        `drop database if exists ${world.target.name} with (force)`,
-        `create database ${world.target.name} template ${template} tablespace ${tablespace}`,
+      await maintainTarget(
+        `drop database if exists ${name} with (force)`,
+        `create database ${name} template ${template} tablespace ${tablespace}`,
       ),
     keepTarget: async () => {
-      const name = `${world.target.name}_kept_${kept.length}`
+      const copy = `${name}_kept_${kept.length}`
       await until('the target to be left alone', MAINTAIN_TIMEOUT_MS, async () => {
         try {
-          await maintain(`create database ${name} template ${world.target.name}`)
+          await maintainTarget(`create database ${copy} template ${name}`)
           return true
         } catch (error) {
           if ((error as { code?: string }).code === '55006') return false
           throw error
         }
       })
-      kept.push(name)
-      return name
+      kept.push(copy)
+      return copy
     },
     stopAt,
     boot: async () => {
@@ -150,9 +160,9 @@ export async function openLane(lease: { leaseMs: number; graceMs: number }): Pro
   return lane
 }
 
-/** On the run's server, outside of any transaction. */
-export async function maintain(...statements: string[]): Promise<void> {
-  const client = new pg.Client({ connectionString: databaseUrl('postgres') })
+/** Outside of any transaction. */
+export async function maintain(url: string, ...statements: string[]): Promise<void> {
+  const client = new pg.Client({ connectionString: url })
   await client.connect()
   try {
     for (const sql of statements) await withDeadline(sql, MAINTAIN_TIMEOUT_MS, client.query(sql))

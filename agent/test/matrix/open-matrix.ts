@@ -16,7 +16,7 @@ export interface Subject {
   /** Of a created copy owners and grants are its own. */
   owners: boolean
   /** Schemas with replaced tables that are kept. */
-  previous: { before: number; after: number; followed: number }
+  previous: { before: number; after: number; followed: { before: number; after: number } }
   /** Whatever became of the job: a sync that must succeed, and as what it leaves the target. */
   follow: { ask(point: Pick<Point, 'isBig'>): Promise<JobView>; leaves: 'before' | 'after' }
 }
@@ -51,7 +51,7 @@ export async function openMatrix(
 ): Promise<Matrix> {
   const { control, world } = lane
   const { owners } = subject
-  const { url } = world.target
+  const { url } = lane.target
   const read = async (): Promise<Reference> => ({
     all: await readTarget(url, { owners }),
     unvalidated: await readTarget(url, { owners, keys: 'unvalidated' }),
@@ -113,11 +113,11 @@ export async function openMatrix(
       async () => (await readRemains(url)).sessions.length === 0,
     )
   }
-  const follow = async (): Promise<void> => {
+  const follow = async (leaves: 'before' | 'after'): Promise<void> => {
     ready = undefined
     await succeed(subject.follow.ask({ isBig: size === 'big' }))
     await expectState(subject.follow.leaves)
-    await expectNoRemains(subject.previous.followed)
+    await expectNoRemains(subject.previous.followed[leaves])
     // Not the very target that the next point begins with, though it looks like it.
     ready = undefined
   }
@@ -150,7 +150,7 @@ export async function openMatrix(
   const expectWhole = async ({ leaves = 'before', isFollowed = false }: Point): Promise<void> => {
     await expectState(leaves)
     await expectNoRemains(subject.previous[leaves])
-    if (isFollowed) await follow()
+    if (isFollowed) await follow(leaves)
   }
   /** What the agent says of the target is what we see there. */
   const expectTold = async (point: Point, told: JobView, codes: string[]): Promise<void> => {
@@ -254,7 +254,7 @@ export async function openMatrix(
         const job = await subject.ask(point)
         await expectTold({ ...point, isFollowed: false }, await waitForEnd(job.id), codes)
       }
-      if (point.isFollowed) await follow()
+      if (point.isFollowed) await follow(point.leaves ?? 'before')
     },
   }
 }

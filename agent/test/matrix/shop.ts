@@ -23,7 +23,7 @@ create table public."Part" (
 );
 create index on public."Part" (component);
 create table public."Line" (id bigint primary key, component bigint references public."Component", amount integer);
-create table public."Log" (at text, what text);
+create table public."Log" (id bigserial primary key, at text, what text);
 create table public."Blob" (id bigint primary key, content text not null);
 create view public."Prices" with (security_barrier) as select id, name, price from public."Component" where price > 0;
 create materialized view public."Totals" as
@@ -31,14 +31,13 @@ create materialized view public."Totals" as
 create unique index on public."Totals" (id);
 create statistics public.component_names on name, price from public."Component";
 create function public.note() returns trigger language plpgsql as $$ begin
-  insert into public."Log" values (tg_op, new.name); return new;
+  insert into public."Log" (at, what) values (tg_op, new.name); return new;
 end $$;
 create trigger note after insert or update on public."Component" for each row execute function public.note();
 alter table public."Line" enable row level security;
 create policy sold on public."Line" using (exists (select from public."Component" c where c.id = component));
 comment on table public."Component" is 'what is sold';`
 
-/** \`rows\` of the new rows have the ids of old ones. */
 const fill = (seed: string, components: number): string => `
 insert into public."Maker" select n, 'maker ' || n from generate_series(1, 10) n;
 insert into public."Component" (name, price, maker)
@@ -47,7 +46,7 @@ insert into public."Part" (component, note)
   select 1 + n % ${components}, 'part-' || n || '-of-${seed}' from generate_series(1, ${components * 2}) n;
 insert into public."Line" select n, n, n % 7 from generate_series(1, 50) n;
 delete from public."Log";
-insert into public."Log" values ('made', '${seed}');
+insert into public."Log" (at, what) values ('made', '${seed}');
 refresh materialized view public."Totals";`
 
 /** Does not compress, and is just long enough for a multipart upload (5 MiB a part). */
@@ -63,6 +62,9 @@ async function build(key: string, sql: string): Promise<string> {
     await client.end()
   })
 }
+
+/** The same as shop.target, for a server of one's own. */
+export const TARGET_SQL = `${TABLES}${fill('old', 90)}; analyze`
 
 /** Templates for createDatabase. */
 export const shop = {

@@ -3,18 +3,17 @@ import { chmod, chown, mkdtemp, open, rm, rmdir, statfs } from 'node:fs/promises
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { temporaryRoot, unprivilegedUser } from '../../../shared/testing/postgres/unprivileged-user.ts'
-import { maintain } from './open-lane.ts'
 
 const run = promisify(execFile)
 
-/** A tablespace on a disk of its own. */
 export interface SmallDisk extends AsyncDisposable {
-  tablespace: string
+  /** The server may write there. */
+  folder: string
   /** Leaves so much; what fills it is gone again when this is disposed. */
   fill(leaveBytes: number): Promise<AsyncDisposable>
 }
 
-/** Undefined, and why, where this user may not mount. Databases in it must be gone before it is. */
+/** A disk of so many bytes, or why there is none: only root mounts one. Nobody may use it any more when it is disposed. */
 export async function openSmallDisk(bytes: number): Promise<SmallDisk | string> {
   const user = unprivilegedUser()
   if (process.platform !== 'linux' || user === undefined) return 'only root on Linux mounts a disk'
@@ -29,12 +28,9 @@ export async function openSmallDisk(bytes: number): Promise<SmallDisk | string> 
   }
   made.defer(async () => void (await run('umount', [folder])))
   await chown(folder, user.uid, user.gid)
-  const tablespace = `small_${process.pid}`
-  await maintain(`create tablespace ${tablespace} location '${folder}'`)
-  made.defer(async () => await maintain(`drop tablespace ${tablespace}`))
   const owned = made.move()
   return {
-    tablespace,
+    folder,
     fill: async (leaveBytes) => {
       const { bavail, bsize } = await statfs(folder)
       const path = join(folder, 'filler')

@@ -19,13 +19,13 @@ export function syncBy(lane: Lane, engine: 'swap' | 'merge' | 'truncate' | 'crea
     previous: {
       before: 0,
       after: engine === 'swap' ? 1 : 0,
-      followed: engine === 'swap' || engine === 'create' ? 1 : 0,
+      // What is not there yet is created once more, and what is there is swapped.
+      followed: { before: engine === 'swap' ? 1 : 0, after: engine === 'swap' || engine === 'create' ? 1 : 0 },
     },
     reset: async ({ isBig }) => {
       await lane.reset(await (engine === 'create' ? shop.empty() : isBig ? shop.bigTarget() : shop.target()))
     },
     ask: async (point) => await ask(engine, point),
-    // What was created is there, and is replaced by the next one.
     follow: { ask: async (point) => await ask(engine === 'create' ? 'auto' : engine, point), leaves: 'after' },
   }
 }
@@ -39,7 +39,7 @@ export async function undoOfSwap(lane: Lane): Promise<Subject> {
   return {
     engine: 'undo',
     owners: true,
-    previous: { before: 1, after: 1, followed: 1 },
+    previous: { before: 1, after: 1, followed: { before: 1, after: 1 } },
     reset: async () => {
       await lane.reset(swapped)
       // A job is undone once; the target does not know of it any more.
