@@ -35,8 +35,47 @@ export async function readTrees(session: Session, tableOids: number[]): Promise<
   const replaced = new Set(tableOids)
   const partitions = partitionFindings(heirs, replaced)
   const tables = new Set([...tableOids, ...partitions.whole])
-  return { tables: [...tables], heirs, findings: [...partitions.findings, ...inheritanceFindings(heirs, tables)] }
+  const findings = [
+    ...partitions.findings,
+    ...inheritanceFindings(heirs, tables),
+    ...(await orderFindings(session, heirs, tables)),
+  ]
+  return { tables: [...tables], heirs, findings }
 }
+
+/**
+ * CREATE TABLE … INHERITS puts the parents' columns first, so pg_dump cannot write a table whose parent got a column later:
+ * its twin would have another order.
+ */
+async function orderFindings(
+  session: Session,
+  heirs: Heir[],
+  tables: ReadonlySet<number>,
+): Promise<DependencyFinding[]> {
+  const children = heirs.filter((heir) => !heir.isPartition && tables.has(heir.child))
+  if (children.length === 0) return []
+  const odd = await session.query<{ child: number }>(ODD_ORDER_SQL, [children.map((heir) => heir.child)])
+  return children
+    .filter((heir, index) => children.findIndex(({ child }) => child === heir.child) === index)
+    .filter((heir) => odd.some(({ child }) => child === heir.child))
+    .map((heir) => ({
+      effect: 'in-place',
+      text: `${shown(heir.childName)} has inherited a column after its own, an order that cannot be made again`,
+    }))
+}
+
+const ODD_ORDER_SQL = `
+with present as (
+  select a.attrelid as child, a.attname, a.attnum,
+         (select min(array[i.inhseqno, p.attnum]) from pg_inherits i join pg_attribute p on p.attrelid = i.inhparent
+          where i.inhrelid = a.attrelid and p.attname = a.attname and p.attnum > 0 and not p.attisdropped) as inherited
+  from pg_attribute a
+  where a.attrelid = any ($1::oid[]) and a.attnum > 0 and not a.attisdropped
+)
+select child::int8::float8 as child
+from present
+group by child
+having array_agg(attname order by attnum) <> array_agg(attname order by inherited nulls last, attnum)`
 
 function partitionFindings(heirs: Heir[], replaced: ReadonlySet<number>) {
   const partitions = heirs.filter((heir) => heir.isPartition)
