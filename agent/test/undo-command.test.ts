@@ -51,6 +51,7 @@ async function writeJob(job: string, over: Partial<ReceiptFacts>, keepsPrevious 
     safetyBackup: undefined,
     engine: 'swap',
     tables: 1,
+    names: [],
     rows: 1,
     ...over,
   }

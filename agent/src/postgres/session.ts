@@ -105,6 +105,18 @@ export async function openSession(database: DatabaseUrl, options: SessionOptions
   }
 }
 
+/** Names and SQL values of what the text of a value depends on. */
+export const valueSettings: readonly (readonly [name: string, value: string])[] = [
+  ['datestyle', `'ISO'`],
+  ['intervalstyle', `'postgres'`],
+  ['extra_float_digits', '1'],
+  ['timezone', `'UTC'`],
+  ['bytea_output', `'hex'`],
+  ['xmlbinary', `'base64'`],
+  ['xmloption', `'content'`],
+  ['lc_monetary', `'C'`],
+]
+
 /**
  * What makes text the same on both ends (PostgreSQL documentation, 20.11), and what keeps a role's or database's own
  * settings from stopping us. One simple query.
@@ -116,14 +128,7 @@ function settings(purpose: string, serverVersion: number, options: SessionOption
   return [
     `set application_name = '${name}'`,
     `set client_encoding = 'UTF8'`,
-    `set datestyle = 'ISO'`,
-    `set intervalstyle = 'postgres'`,
-    `set extra_float_digits = 1`,
-    `set timezone = 'UTC'`,
-    `set bytea_output = 'hex'`,
-    `set xmlbinary = 'base64'`,
-    `set xmloption = 'content'`,
-    `set lc_monetary = 'C'`,
+    ...valueSettings.map(([name, value]) => `set ${name} = ${value}`),
     `set standard_conforming_strings = on`,
     `set quote_all_identifiers = off`,
     `set array_nulls = on`,
@@ -135,6 +140,13 @@ function settings(purpose: string, serverVersion: number, options: SessionOption
     `set jit = off`,
     // Concurrent scans would start in the middle of a table: same rows, another order in every archive.
     `set synchronize_seqscans = off`,
+    // What is compared under locks must be the catalogue as it is then, and not as it was when the transaction began.
+    `set default_transaction_isolation = 'read committed'`,
+    // A job that is told as done is done, also when the server crashes the moment after.
+    `select set_config('synchronous_commit', 'on', false) where current_setting('synchronous_commit') = 'off'`,
+    // As a replica the server would not check foreign keys. Only some roles may set it, so only where it is needed.
+    `select set_config('session_replication_role', 'origin', false)
+     where current_setting('session_replication_role') <> 'origin'`,
     `set statement_timeout = 0`,
     `set lock_timeout = ${lockTimeoutMs}`,
     `set idle_in_transaction_session_timeout = 0`,

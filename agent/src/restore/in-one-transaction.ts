@@ -102,6 +102,7 @@ function receiptFacts(target: Target, load: Load, fence: number, safetyBackup: s
     safetyBackup,
     engine: load.engine,
     tables: load.tables.length,
+    names: load.tables,
     rows: load.tables.reduce((sum, table) => sum + table.rows, 0),
   }
 }

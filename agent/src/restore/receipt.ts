@@ -1,6 +1,7 @@
 import type { Engine } from '@multiboard-sync/shared/job'
 import type { Receipt } from '@multiboard-sync/shared/protocol'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import type { Session } from '../postgres/session.ts'
 
 /*
@@ -28,6 +29,7 @@ create table if not exists multiboard_sync.receipts (
 );
 alter table multiboard_sync.receipts add column if not exists undoes text;
 alter table multiboard_sync.receipts add column if not exists snapshot_mark text;
+alter table multiboard_sync.receipts add column if not exists table_names text[];
 create table if not exists multiboard_sync.to_validate (
   schema_name text not null,
   table_name text not null,
@@ -40,8 +42,9 @@ create table if not exists multiboard_sync.to_validate (
 const IS_WHOLE_SQL = `
 select to_regclass('multiboard_sync.fence') is not null
    and to_regclass('multiboard_sync.to_validate') is not null
-   and 2 = (select count(*) from pg_catalog.pg_attribute
-            where attrelid = to_regclass('multiboard_sync.receipts') and attname in ('undoes', 'snapshot_mark')) as whole`
+   and 3 = (select count(*) from pg_catalog.pg_attribute
+            where attrelid = to_regclass('multiboard_sync.receipts')
+              and attname in ('undoes', 'snapshot_mark', 'table_names')) as whole`
 
 /** An older agent's number is smaller: then no row comes back. Equal passes, so that a local run needs no number. */
 const FENCE_SQL = `
@@ -59,6 +62,8 @@ export interface ReceiptFacts {
   safetyBackup: string | undefined
   engine: Engine
   tables: number
+  /** Those tables: an undo of an older job asks whether a later one has changed the same. */
+  names: TableName[]
   rows: number
   /** The job whose change is taken back by this one. */
   undoes?: string | undefined
@@ -102,8 +107,8 @@ async function readFence(session: Session, target: string): Promise<number> {
 export async function writeReceipt(session: Session, facts: ReceiptFacts & { fence: number }): Promise<void> {
   await session.query(
     `insert into multiboard_sync.receipts (job, epoch, fence, archive, safety_backup, engine, tables, row_count,
-                                           undoes, snapshot_mark)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+                                           undoes, snapshot_mark, table_names)
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
     [
       facts.job,
       facts.epoch,
@@ -115,6 +120,7 @@ export async function writeReceipt(session: Session, facts: ReceiptFacts & { fen
       facts.rows,
       facts.undoes,
       facts.snapshotMark,
+      facts.names.map(formatTableName),
     ],
   )
 }

@@ -77,7 +77,7 @@ export async function findUndoable(session: Session, job: string): Promise<Undoa
 async function readRow(session: Session, job: string): Promise<ReceiptRow | undefined> {
   const [there] = await session.query<{ there: boolean }>(
     `select exists (select from pg_catalog.pg_attribute
-                    where attrelid = to_regclass('multiboard_sync.receipts') and attname = 'undoes') as there`,
+                    where attrelid = to_regclass('multiboard_sync.receipts') and attname = 'table_names') as there`,
   )
   if (!there?.there) return undefined
   const [row] = await session.query<ReceiptRow>(
@@ -93,7 +93,10 @@ async function readRow(session: Session, job: string): Promise<ReceiptRow | unde
   return row
 }
 
-/** A later swap, itself no undo, that has kept some of the same tables. */
+/**
+ * A later job, itself no undo, that has changed some of the same tables: a swap that has kept them, or one in place, whose
+ * rows would go with the tables.
+ */
 async function findLater(session: Session, previous: FoundAside, asides: FoundAside[]): Promise<string | undefined> {
   const names = new Set(previous.tables.map(formatTableName))
   const others = asides.filter(
@@ -102,9 +105,9 @@ async function findLater(session: Session, previous: FoundAside, asides: FoundAs
   const [row] = await session.query<{ job: string }>(
     `select l.job from multiboard_sync.receipts l
      join multiboard_sync.receipts r on r.job = $1 and l.committed_at > r.committed_at
-     where l.undoes is null and l.job = any ($2)
+     where l.undoes is null and (l.job = any ($2) or l.engine <> 'swap' and l.table_names && $3::text[])
      order by l.committed_at desc limit 1`,
-    [previous.job, others.map(({ job }) => job)],
+    [previous.job, others.map(({ job }) => job), [...names]],
   )
   return row?.job
 }

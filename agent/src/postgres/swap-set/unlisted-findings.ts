@@ -50,6 +50,10 @@ const texts = {
     effect: 'in-place',
     text: (table, other) => `trigger ${other} of ${table} is a constraint trigger from a table that is not replaced`,
   },
+  'key-trigger': {
+    effect: 'in-place',
+    text: (table, other) => `constraint ${other} of ${table} is not enforced: its triggers are disabled`,
+  },
 } as const satisfies Record<string, { effect: DependencyFinding['effect']; text: Text }>
 
 /** `member`: the relations of the set. `part`: they and their owned sequences. */
@@ -92,6 +96,14 @@ function unlistedSql(version: number): string {
     `select 'trigger-from', m.schema, m.name, t.tgname::text
      from member m join pg_trigger t on t.tgrelid = m.oid
      where not t.tgisinternal and t.tgconstrrelid <> 0 and t.tgconstrrelid <> all($1::oid[])`,
+    // DISABLE TRIGGER ALL. No dump tells it, and a constraint that is made again is enforced.
+    `select distinct 'key-trigger', n.nspname::text, c.relname::text, k.conname::text
+     from pg_constraint k
+     join pg_trigger t on t.tgconstraint = k.oid and t.tgisinternal and t.tgenabled <> 'O'
+     join pg_class c on c.oid = k.conrelid
+     join pg_namespace n on n.oid = c.relnamespace
+     where k.contype in ('f', 'u', 'p', 'x') and n.nspname !~ '^multiboard_sync'
+       and (k.conrelid in (select oid from member) or k.confrelid in (select oid from member))`,
     ...(version >= 150_000
       ? [
           `select distinct on (p.pubname, m.schema) 'publication-schema', m.schema, m.name, p.pubname::text

@@ -180,6 +180,7 @@ async function changeOnce(
     safetyBackup,
     engine: load.engine,
     tables: load.tables.length,
+    names: load.tables,
     rows: load.tables.reduce((sum, table) => sum + table.rows, 0),
   }
   await writeReceipt(session, facts)

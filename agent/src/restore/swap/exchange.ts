@@ -141,6 +141,7 @@ async function attemptOnce(
     safetyBackup: change.safetyBackup,
     engine,
     tables: change.tables.length,
+    names: change.tables,
     rows: change.rows,
     undoes: change.undoes,
     snapshotMark: change.snapshotMark,
