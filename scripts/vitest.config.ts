@@ -45,7 +45,7 @@ export default defineConfig({
           name: 'matrix',
           include: [MATRIX],
           globalSetup: ['shared/testing/global-setup.ts', 'agent/test/matrix/tally.ts'],
-          testTimeout: 120_000,
+          testTimeout: 240_000,
           hookTimeout: 120_000,
           maxWorkers: 3,
         },

@@ -39,7 +39,7 @@ export interface Stopped extends Caught {
   text: string
 }
 
-const STEP_TIMEOUT_MS = 50_000
+const STEP_TIMEOUT_MS = 100_000
 const MAINTAIN_TIMEOUT_MS = 30_000
 /** Some messages have no answer of their own. */
 const ANSWER_WAIT_MS = 1_000
