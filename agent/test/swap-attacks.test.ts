@@ -4,9 +4,10 @@ import { prepareFingerprint } from '../src/postgres/fingerprint.ts'
 import { takeFence } from '../src/restore/receipt.ts'
 import { move } from '../src/restore/swap/move.ts'
 import { prepareMove } from '../src/restore/swap/prepare-move.ts'
-import { runJobHere, syncHere } from './road/values-job.ts'
+import { exchange } from '../src/restore/swap/exchange.ts'
+import { mustSucceed, runJobHere, syncHere } from './road/values-job.ts'
 import { openWorld } from './road/world.ts'
-import { failure, family, isUntouched, j1, open, stage, twins } from './swap-place.ts'
+import { failure, family, isUntouched, j1, j2, open, stage, twins, undoJob } from './swap-place.ts'
 
 /*
  * Ways in which a job once said "succeeded" over a target that was not what it should have been.
@@ -98,4 +99,35 @@ test('an older swap is not undone under a later merge of the same tables, and a 
   )
   expect(planned.plan).toMatchObject({ engine: 'merge' })
   expect(planned.plan?.reason).toContain('constraint c_p_fkey of public.c is not enforced: its triggers are disabled')
+})
+
+test('tables outside that count with a sequence of the tables never count again what they have, also after an undo', async () => {
+  const tables = `create table public.t (id serial primary key); create table public.o (id int primary key default nextval('public.t_id_seq'));`
+  await using world = await openWorld({
+    source: { sql: `${tables} insert into public.t select from generate_series(1, 3)` },
+    target: { sql: `${tables} insert into public.o select from generate_series(1, 100)` },
+  })
+  const client = await world.target.client()
+  const count = async (): Promise<number> =>
+    (await client.query('insert into public.o default values returning id')).rows[0].id
+  const of = { tables: ['public.t'] }
+  const { receipt } = await syncHere(world, { ...of, engine: 'swap' })
+  expect(await count()).toBe(101)
+  mustSucceed(await runJobHere(world, { kind: 'undo', target: 'staging', job: receipt?.job }))
+  expect(await count()).toBe(102)
+  for (const engine of ['merge', 'truncate']) await syncHere(world, { ...of, engine })
+  expect(await count()).toBe(103)
+})
+
+test('a key that a swap could not validate yet is validated before it is moved again, so that an undo asks for its rows', async () => {
+  await using place = await open(`${family} insert into public.parent values (2, 'old too');`)
+  const change = await stage(place, j1, ['parent', 'child'], twins)
+  // As if the agent had died right after the commit.
+  await exchange(place.target, change, place.run)
+  await place.rows(`insert into public.parent values (3, 'newest'); insert into public.outer_child values (8, 3)`)
+  const error = await failure(undoJob(place, j1, j2))
+  expect([error.code, ...error.details]).toEqual([
+    'constraint-violated',
+    'foreign key of public.outer_child "outer_child_fkey"',
+  ])
 })

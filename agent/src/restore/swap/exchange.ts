@@ -8,6 +8,7 @@ import { readWrites } from '../../postgres/written-rows.ts'
 import { commit } from '../commit.ts'
 import type { RestoreRun } from '../load.ts'
 import { takeFence, writeReceipt } from '../receipt.ts'
+import { validateKeys } from './after-swap.ts'
 import type { Aside } from '../stage/aside.ts'
 import type { Exchange, Exchanged } from './change.ts'
 import { findWaitedFor, isContention, refuseOldSnapshots, type Tried } from './contention.ts'
@@ -44,6 +45,8 @@ const MAX_DELAY_MS = 5_000
 export async function exchange(target: Target, change: Exchange, run: RestoreRun): Promise<Exchanged> {
   run.reporter.phase('swapping')
   const { session } = target
+  // A key that an earlier swap has left NOT VALID promises nothing: it would come back so, and its rows would not be asked.
+  await validateKeys(session)
   const prints: Prints = {
     definitions: await prepareFingerprint(session, { keys: 'unvalidated' }),
     dependencies: await prepareDependencyPrint(session),

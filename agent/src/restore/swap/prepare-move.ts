@@ -18,6 +18,7 @@ import { readWrites } from '../../postgres/written-rows.ts'
 import { asideOf, createAside, inAside, type Aside } from '../stage/aside.ts'
 import type { Exchange } from './change.ts'
 import type { Tried } from './contention.ts'
+import { keepAheadSql } from './keep-ahead.ts'
 import { LOCK_MS } from './lock-for-move.ts'
 import { moveSql, needsValidation, outboundKeysSql, raiseSql } from './move-sql.ts'
 import { findOrphans } from './orphans.ts'
@@ -96,7 +97,7 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
     mark,
     leaks: await prepareLeakCheck(session, [...previous.schemas.values()]),
     locks,
-    moveSql: moveSql(set, incoming, previous),
+    moveSql: [moveSql(set, incoming, previous), ...(await keepAheadSql(session, set, previous))].join(';\n'),
     raiseSql: await readRaiseSql(session, change.raise),
     oids,
     writes: await readWrites(session, oids),
