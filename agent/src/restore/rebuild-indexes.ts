@@ -37,6 +37,7 @@ export const PLAIN_INDEX = `i.indisvalid and not i.indisexclusion and not i.indi
   and not exists (
     select from pg_catalog.pg_depend d where d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = c.oid)`
 
+/** Oldest first, and so they are built again: a foreign key stands on the oldest unique index that has its columns. */
 const PLAIN_INDEXES_SQL = `
 select n.nspname as schema, c.relname as name, pg_catalog.pg_get_indexdef(c.oid) as definition
 from pg_catalog.pg_index i
@@ -44,4 +45,4 @@ join pg_catalog.pg_class c on c.oid = i.indexrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
 where i.indrelid = any ($1::oid[]) and not i.indisprimary and ${PLAIN_INDEX}
   and not exists (select from pg_catalog.pg_constraint k where k.conindid = c.oid)
-order by 1, 2`
+order by c.oid`

@@ -47,7 +47,7 @@ export function addColumnSetting(place: Place, pick: Pick): void {
   const settings = [
     `alter column ${table.id} set statistics 200`,
     `alter column ${table.id} set (n_distinct = -0.5)`,
-    ...(column ? [`alter column ${column.name} set default ${column.value.replaceAll(/\bx\b/g, '4')}`] : []),
+    ...(column ? [`alter column ${column.name} set default ${column.value.replaceAll(/\bx\b(?!\.)/g, '4')}`] : []),
     ...(text ? [`alter column ${text} set storage external`] : []),
     ...(text && place.major >= 14 ? [`alter column ${text} set compression pglz`] : []),
   ]

@@ -99,6 +99,7 @@ const addForeignKey: Add = (place, pick) => {
   const parent = pick.of(place.tables.filter(({ key }) => key.length === 1))
   const child = pick.of(place.tables.filter(({ kind }) => kind !== 'typed'))
   if (!parent || !child) return
+  if (parent.kind === 'unlogged' && child.kind !== 'unlogged') return
   // Before 18 a key of a partitioned table cannot be added without a check of all rows: such a job is no swap.
   if (place.major < 18 && parent.outside !== child.outside && (isPartitioned(parent) || isPartitioned(child))) return
   // A column that an inheriting table gets later stands after its own, where no dump would put it.

@@ -52,7 +52,7 @@ export function columnKinds(types: string, major: number): ColumnKind[] {
     { type: 'text', value: `'no ' || ID::text || '.'`, generated: 'stored', ordered: true },
   ]
   if (major >= 18) kinds.push({ type: 'bigint', value: 'ID + 1000', generated: 'virtual', ordered: false })
-  if (major >= 14) kinds.push({ type: 'int4multirange', value: `'{[1,3),[5,9)}'`, ordered: true })
+  if (major >= 14) kinds.push({ type: 'int4multirange', value: `'{[1,3),[5,9)}'::int4multirange`, ordered: true })
   return kinds
 }
 

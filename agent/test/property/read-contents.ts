@@ -53,7 +53,8 @@ export async function readContents(url: string): Promise<Contents> {
 const RELATIONS_SQL = `
 select format('%I.%I', n.nspname, c.relname) as name, c.relkind::text as kind,
   case when c.relkind = 'm' then rtrim(pg_get_viewdef(c.oid), '; ') end as sql,
-  (select d.refobjid::regclass::text from pg_depend d
+  (select format('%I.%I', tn.nspname, t.relname) from pg_depend d
+   join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relnamespace
    where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype in ('a', 'i')
      and d.refclassid = 'pg_class'::regclass and c.relkind = 'S') as owner
 from pg_class c join pg_namespace n on n.oid = c.relnamespace

@@ -3,7 +3,9 @@ import { userSchemas } from '../catalog.ts'
 import type { Session } from '../session.ts'
 import type { DependencyFinding, SetKey } from './swap-set.ts'
 
-interface KeyRow extends Omit<SetKey, 'table' | 'referenced' | 'side' | 'head' | 'tail'> {
+interface KeyRow extends Omit<SetKey, 'table' | 'referenced' | 'side' | 'head' | 'tail' | 'makeTail'> {
+  /** The index is that of the primary key, with the columns in the same order. */
+  isOfPrimaryKey: boolean
   table: string[]
   referenced: string[]
 }
@@ -15,12 +17,12 @@ interface KeyRow extends Omit<SetKey, 'table' | 'referenced' | 'side' | 'head' |
 export async function readSetKeys(session: Session, memberOids: number[]): Promise<SetKey[]> {
   const members = new Set(memberOids)
   const rows = await session.query<KeyRow>(keysSql(session.serverVersion >= 180_000), [memberOids])
-  return rows.map((row) => ({
+  return rows.map(({ isOfPrimaryKey, ...row }) => ({
     ...row,
     table: tableName(row.table),
     referenced: tableName(row.referenced),
     side: !members.has(row.tableOid) ? 'inbound' : members.has(row.referencedOid) ? 'inner' : 'outbound',
-    ...splitKey(row.definition),
+    ...splitKey(row.definition, isOfPrimaryKey),
   }))
 }
 
@@ -49,11 +51,13 @@ const KEY = new RegExp(
   's',
 )
 
+const COLUMNS = /^\((?:[^"()]|"(?:[^"]|"")+")*\)/
+
 /** pg_get_constraintdef() of a foreign key, before and after the name of the table that it references. */
-function splitKey(definition: string): { head: string; tail: string } {
+function splitKey(definition: string, isOfPrimaryKey: boolean): Pick<SetKey, 'head' | 'tail' | 'makeTail'> {
   const [, head, tail] = KEY.exec(definition) ?? []
   if (head === undefined || tail === undefined) throw new Error('the text of a foreign key has another form')
-  return { head, tail }
+  return { head, tail, makeTail: isOfPrimaryKey ? tail.replace(COLUMNS, '') : tail }
 }
 
 const keysSql = (has18: boolean) => `
@@ -65,7 +69,8 @@ select k.oid::int8::float8 as oid, k.conname::text as name,
        k.condeferrable as deferrable, k.condeferred as "initiallyDeferred", k.convalidated as validated,
        obj_description(k.oid, 'pg_constraint') as comment,
        ${has18 ? 'k.conenforced' : 'true'} as enforced, ${has18 ? 'k.conperiod' : 'false'} as "hasPeriod",
-       k.confmatchtype = 'f' as "matchFull",
+       k.confmatchtype = 'f' as "matchFull", i.relname::text as index,
+       p.indisprimary and ${has18 ? 'not k.conperiod and ' : ''}k.confkey = (p.indkey::int2[])[0:p.indnkeyatts - 1] as "isOfPrimaryKey",
        (select json_agg(json_build_object(
           'name', a.attname,
           'referenced', ra.attname,
@@ -85,6 +90,8 @@ join pg_class c on c.oid = k.conrelid
 join pg_namespace n on n.oid = c.relnamespace
 join pg_class r on r.oid = k.confrelid
 join pg_namespace rn on rn.oid = r.relnamespace
+join pg_class i on i.oid = k.conindid
+join pg_index p on p.indexrelid = i.oid
 where k.contype = 'f' and k.conparentid = 0 and (k.conrelid = any($1::oid[]) or k.confrelid = any($1::oid[]))
   and ${userSchemas} and ${userSchemas.replaceAll('n.nspname', 'rn.nspname')}
 order by n.nspname collate "C", c.relname collate "C", k.conname collate "C"`

@@ -42,6 +42,13 @@ export interface SetKey extends ForeignKey {
   /** The definition is `${head}${the referenced table, quoted}${tail}`. */
   head: string
   tail: string
+  /**
+   * What makes the same key, instead of `tail`: without columns the server takes the primary key, with columns the oldest
+   * of the unique indexes on them, which is another one when they are made again.
+   */
+  makeTail: string
+  /** The unique index of the referenced table that the key stands on. */
+  index: string
   /** PERIOD in its columns (18): only the server can check it. */
   hasPeriod: boolean
   matchFull: boolean
@@ -77,6 +84,8 @@ export interface DependencyFinding {
   effect: 'in-place' | 'refused'
   /** A clause for people, without a full stop: `function public.f() returns the row type of public.a`. */
   text: string
+  /** It goes with a session, and may be gone in a moment. */
+  passes?: true
 }
 
 export interface SwapSet {

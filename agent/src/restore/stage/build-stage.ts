@@ -10,7 +10,7 @@ import { runTogether } from '../run-together.ts'
 import { inAside } from './aside.ts'
 import type { StageRun } from './load-rows.ts'
 import type { LoadedStage } from './load-stage.ts'
-import { constraintSql } from './stage-indexes.ts'
+import { constraintSql, type StageIndex } from './stage-indexes.ts'
 
 /**
  * Puts back what was taken off for the load, on the full tables: indexes of the biggest tables first and several at once,
@@ -22,11 +22,13 @@ export async function buildStage(target: Target, loaded: LoadedStage, sequences:
   const { connections, reporter, signal } = run
   const some = { purpose: 'build', connections, signal }
   reporter.phase('building')
-  await inSessions(target.database, some, indexes, async (session, index) => {
-    // pg_get_indexdef() names no tablespace, and a role or database may have a default of its own.
-    await session.run(`set default_tablespace = ''; ${index.definition}`)
-    reporter.event('index.built', { index: index.name }, 'debug')
-  })
+  for (const together of inTurns(loaded)) {
+    await inSessions(target.database, some, together, async (session, index) => {
+      // pg_get_indexdef() names no tablespace, and a role or database may have a default of its own.
+      await session.run(`set default_tablespace = ''; ${index.definition}`)
+      reporter.event('index.built', { index: index.name }, 'debug')
+    })
+  }
   await using session = await openSession(target.database, { purpose: 'build', signal })
   await runTogether(session, [...indexes.flatMap(constraintSql), ...loaded.unchecked])
   await setStageSequences(session, loaded, sequences)
@@ -46,6 +48,26 @@ export async function buildStage(target: Target, loaded: LoadedStage, sequences:
   await loaded.enableTriggers(session)
   const roots = await session.query<TableName>(ROOTS_SQL, [[...stage.schemas.values()]])
   await inSessions(target.database, some, roots, async (one, table) => await one.run(`analyze ${quoteTable(table)}`))
+}
+
+/**
+ * A foreign key that names columns stands on the oldest unique index that has them: where one stands on another index
+ * than the primary key's, that one is built before the table's other unique ones.
+ */
+function inTurns({ indexes, set, stage }: LoadedStage): StageIndex[][] {
+  const used = new Set<string>()
+  const tables = new Set<string>()
+  for (const { side, referenced, index, tail, makeTail } of set.keys) {
+    if (side === 'outbound' || makeTail !== tail) continue
+    const { schema, name } = inAside(stage, referenced)
+    used.add(formatTableName({ schema, name: index }))
+    tables.add(formatTableName({ schema, name }))
+  }
+  const isLate = ({ schema, table, name, definition }: StageIndex): boolean =>
+    definition.startsWith('CREATE UNIQUE') &&
+    tables.has(formatTableName({ schema, name: table })) &&
+    !used.has(formatTableName({ schema, name }))
+  return [indexes.filter((index) => !isLate(index)), indexes.filter(isLate)]
 }
 
 /** ANALYZE of a partitioned table is one of its partitions too, and two of the same table wait for each other. */
