@@ -43,9 +43,9 @@ test("killed when the swap's COMMIT was sent, it has succeeded, and the next boo
   await swap.kill({ message: COMMIT, where: 'after', leaves: 'after' })
 })
 
-test('killed while keys are validated, likewise; and the next sync succeeds', async () => {
+test('cut off while keys are validated, it has succeeded, too; the rest is done at its next boot, and by the next sync', async () => {
   const validating: Point = { step: 'committed', message: /validate constraint/, where: 'before', leaves: 'after' }
-  await swap.kill({ ...validating, isFollowed: true })
+  await swap.cut({ ...validating, isFollowed: true })
 })
 
 test("when the answer to the swap's COMMIT is lost, the receipt decides", async () => {

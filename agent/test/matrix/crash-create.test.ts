@@ -20,17 +20,11 @@ crashes('create', LEASE, (lane) => syncBy(lane, 'create'), [
     [
       ...around(['accepted', 'archive-begun', 'archive-written', 'committing']),
       { step: 'committed', message: TERMINATED, where: 'before', leaves: 'after' },
-      ...middles,
-      ...commit,
+      ...commit.slice(1),
     ],
-  ],
-  [
-    'killed with its end untold',
-    fates['killed with its end untold'],
-    [{ message: COMMIT, where: 'before', leaves: 'after' }],
   ],
   ['cut off', fates['cut off'], [...middles, ...commit]],
   ['canceled', fates.canceled, [...middles.slice(0, 2), { message: COMMIT, where: 'after', leaves: 'after' }]],
-  ['canceled by its host', fates['canceled by its host'], commit],
+  ['canceled by its host', fates['canceled by its host'], commit.slice(1)],
   ['frozen', frozenFor(PAST_LEASE_MS), commit.slice(0, 2)],
 ])

@@ -21,17 +21,11 @@ crashes('truncate', LEASE, (lane) => syncBy(lane, 'truncate'), [
     [
       ...around(['accepted', 'archive-begun', 'archive-written', 'backup-written', 'committing']),
       { step: 'committed', message: TERMINATED, where: 'before', leaves: 'after' },
-      ...middles,
-      ...commit,
+      ...commit.slice(1),
     ],
-  ],
-  [
-    'killed with its end untold',
-    fates['killed with its end untold'],
-    [{ message: COMMIT, where: 'before', leaves: 'after' }],
   ],
   ['cut off', fates['cut off'], [{ step: 'backup-written', gate: 'target', where: 'before' }, ...middles, ...commit]],
   ['canceled', fates.canceled, [...middles.slice(1, 3), { message: COMMIT, where: 'after', leaves: 'after' }]],
-  ['canceled by its host', fates['canceled by its host'], commit],
+  ['canceled by its host', fates['canceled by its host'], commit.slice(1)],
   ['frozen', frozenFor(PAST_LEASE_MS), commit.slice(0, 2)],
 ])

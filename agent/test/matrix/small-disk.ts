@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { chmod, chown, mkdtemp, open, rm, rmdir, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -26,7 +26,13 @@ export async function openSmallDisk(bytes: number): Promise<SmallDisk | string> 
   } catch (error) {
     return `mount(8): ${(error as Error).message.trim()}`
   }
-  made.defer(async () => void (await run('umount', [folder])))
+  // A run that is interrupted leaves no disk behind.
+  const unmountNow = (): void => void execFileSync('umount', ['--lazy', folder])
+  process.once('exit', unmountNow)
+  made.defer(async () => {
+    process.off('exit', unmountNow)
+    await run('umount', [folder])
+  })
   await chown(folder, user.uid, user.gid)
   const owned = made.move()
   return {
