@@ -1,13 +1,9 @@
 import { expect, test } from 'vitest'
-import { prepareDependencyPrint } from '../src/postgres/dependency-print.ts'
-import { prepareFingerprint } from '../src/postgres/fingerprint.ts'
-import { takeFence } from '../src/restore/receipt.ts'
-import { move } from '../src/restore/swap/move.ts'
-import { prepareMove } from '../src/restore/swap/prepare-move.ts'
+import { afterSwap } from '../src/restore/swap/after-swap.ts'
 import { exchange } from '../src/restore/swap/exchange.ts'
 import { mustSucceed, runJobHere, syncHere } from './road/values-job.ts'
 import { openWorld } from './road/world.ts'
-import { failure, family, isUntouched, j1, j2, open, stage, twins, undoJob } from './swap-place.ts'
+import { failure, family, j1, j2, open, stage, twins, undoJob } from './swap-place.ts'
 
 /*
  * Ways in which a job once said "succeeded" over a target that was not what it should have been.
@@ -16,22 +12,21 @@ import { failure, family, isUntouched, j1, j2, open, stage, twins, undoJob } fro
 const setInDatabase = (name: string, value: string): string =>
   `do $$ begin execute format('alter database %I set ${name} = %L', current_database(), '${value}'); end $$;`
 
-test('a database whose transactions are REPEATABLE READ by default hides no migration from the swap', async () => {
-  await using place = await open(`${family} ${setInDatabase('default_transaction_isolation', 'repeatable read')}`)
-  const { session } = place.target
-  const change = await stage(place, j1, ['parent', 'child'], twins)
-  const prints = {
-    definitions: await prepareFingerprint(session, { keys: 'unvalidated' }),
-    dependencies: await prepareDependencyPrint(session),
+test('no setting of a database shows a swap an old catalogue, switches keys off, or makes its commit less than one', async () => {
+  const settings = {
+    default_transaction_isolation: 'repeatable read',
+    synchronous_commit: 'off',
+    session_replication_role: 'replica',
   }
-  await session.run('begin')
-  await takeFence(session, { job: j1, fence: undefined, target: 'staging' })
-  const prepared = await prepareMove(session, change, prints, { oids: [], hasBegun: true })
-  await place.rows('create view public.later as select note from public.parent')
-  const error = await failure(move(session, change, prints, prepared, place.run.signal))
-  expect(error).toMatchObject({ code: 'schema-changed', retryable: true })
-  await session.run('rollback')
-  await isUntouched(place)
+  await using place = await open(
+    Object.entries(settings)
+      .map(([name, value]) => setInDatabase(name, value))
+      .join(''),
+  )
+  await place.target.session.run('begin')
+  const [row] = await place.target.session.query(`select current_setting('transaction_isolation') as isolation,
+    current_setting('synchronous_commit') as commits, current_setting('session_replication_role') as role`)
+  expect(row).toEqual({ isolation: 'read committed', commits: 'on', role: 'origin' })
 })
 
 test('values that only the target knows stay: sequences of other names, and what is computed in its time zone or by row security', async () => {
@@ -48,6 +43,7 @@ test('values that only the target knows stay: sequences of other names, and what
         insert into public.t (at) select now() from generate_series(1, 100);
         insert into public.r select from generate_series(1, 100);
         alter sequence public.r_id_seq rename to r_old_seq;
+        create index at_too on public.t (at); alter index public.at_too depends on extension plpgsql;
         alter table public.t add extra serial, add down int;
         create sequence public.down maxvalue 50 increment -1 owned by public.t.down;
         alter table public.t alter down set default nextval('public.down');
@@ -130,4 +126,68 @@ test('a key that a swap could not validate yet is validated before it is moved a
     'constraint-violated',
     'foreign key of public.outer_child "outer_child_fkey"',
   ])
+})
+
+test("D13: another session's temporary view is waited for, as a lock is", async () => {
+  await using place = await open(family)
+  const change = await stage(place, j1, ['parent', 'child'], twins, { lockAttempts: 5 })
+  const other = await place.client()
+  await other.query('create temporary view tv as select note from public.parent')
+  const waits: unknown[] = []
+  const event: typeof place.run.reporter.event = (type) => {
+    if (type === 'lock.waiting') waits.push(other.query('drop view tv'))
+  }
+  await exchange(place.target, change, { ...place.run, reporter: { ...place.run.reporter, event } })
+  await Promise.all(waits)
+  expect(waits).not.toEqual([])
+})
+
+test('what others have defined over the old tables, and committed only after the swap, is told', async () => {
+  await using place = await open(family)
+  const other = await place.client()
+  // Locks neither the table nor its type.
+  await other.query('begin; create function public.late(public.parent) returns int language sql as $$ select 1 $$')
+  const exchanged = await exchange(place.target, await stage(place, j1, ['parent', 'child'], twins), place.run)
+  await other.query('commit')
+  await afterSwap(place.target, exchanged, place.run)
+  const used = place.told.find(({ type }) => type === 'previous.used')
+  expect(JSON.stringify(used?.data)).toContain('public.late')
+})
+
+test("what an agent that is no superuser lacks at a key's other end, or of a sequence, is told before anything is loaded", async () => {
+  const role = `attack_agent_${process.pid}`
+  const sql = `create table public.o (id int primary key); create sequence public.s;
+    create table public.t (id int primary key default nextval('public.s'), o int references public.o);`
+  await using world = await openWorld({
+    source: { sql },
+    target: {
+      sql: `${sql} create role ${role} login password 'x';
+        do $$ begin execute format('grant create on database %I to ${role}', current_database()); end $$;
+        grant usage, create on schema public to ${role};
+        alter table public.t owner to ${role}; grant all on public.o to ${role}; grant usage, select on sequence public.s to ${role};
+        alter table public.o enable row level security; create policy all_of on public.o using (true)`,
+    },
+  })
+  const client = await world.target.client()
+  const url = Object.assign(new URL(world.target.url), { username: role, password: 'x' }).href
+  const plan = async (over: Record<string, unknown>) =>
+    await runJobHere(
+      world,
+      { kind: 'sync', source: 'production', target: 'staging', ...over },
+      { dryRun: true, env: { STAGING_DATABASE_URL: url } },
+    )
+  try {
+    expect(await plan({ tables: ['public.t'] })).toMatchObject({
+      code: 'permission-denied',
+      details: ["row security of table public.o, at the other end of a key, hides rows from the agent's role"],
+    })
+    await client.query(`alter table public.o disable row level security; alter table public.o owner to ${role}`)
+    expect(await plan({ tables: ['public.t'] })).toMatchObject({ outcome: 'succeeded' })
+    expect(await plan({})).toMatchObject({
+      code: 'permission-denied',
+      details: [expect.stringContaining('sequence public.s belongs to')],
+    })
+  } finally {
+    await client.query(`drop owned by ${role} cascade; drop role ${role}`)
+  }
 })

@@ -112,6 +112,10 @@ async function keyFindings(session: Session, { keys }: SwapSet): Promise<string[
      where c.oid = any ($2::oid[]) and not (
        has_schema_privilege(n.oid, 'usage') and has_any_column_privilege(c.oid, 'references')
        and has_any_column_privilege(c.oid, 'select') and has_table_privilege(c.oid, 'update, delete, truncate'))
+     union
+     select format('row security of table %I.%I, at the other end of a key, hides rows from the agent''s role', n.nspname, c.relname)
+     from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where c.oid = any ($1::oid[] || $2::oid[]) and c.relrowsecurity and row_security_active(c.oid)
      order by 1`,
     [oids('inbound'), oids('outbound')],
   )

@@ -14,6 +14,7 @@ import { readSwapSet } from '../postgres/swap-set/read-swap-set.ts'
 import type { SwapSet } from '../postgres/swap-set/swap-set.ts'
 import { checkPrepared, checkSwapLocks } from './check-locks.ts'
 import { checkSwapRights } from './check-rights.ts'
+import { checkSequences } from './check-sequences.ts'
 import { checkSource } from './check-source.ts'
 import { checkCreateRight, checkOwnership } from './check-target.ts'
 import { checkVeto } from './check-veto.ts'
@@ -56,6 +57,7 @@ export async function planReplacement(present: Present): Promise<Decided> {
   checkExtensions(session, replaced)
   // The safety backup reads them as any source is read.
   await checkSource(session, { chosen: replaced, foreign: [], isWhole: false })
+  if (!origin.isPartial) await checkSequences(session, origin.schema.sequences)
   const oids = replaced.map((table) => table.oid)
   const set = asked === 'auto' || asked === 'swap' ? await readSwapSet(session, oids) : undefined
   const decision = chooseReplacement(asked, {

@@ -73,8 +73,12 @@ export async function copyPart(
 function loadError(error: unknown, table: string): SyncError {
   const known = fromPgError(error, `loading ${table}`)
   if (known.code !== 'query-failed') return known
+  // Everything here runs under an empty search_path, as pg_restore does.
+  const lacksName = /\((?:42883|42P01|42704|3F000)\)/.test(known.message)
   return new SyncError('load-failed', known.message, {
-    hint: "A value does not fit the target's column, domain or trigger; compare the definitions of both sides.",
+    hint: lacksName
+      ? 'A function that a CHECK, index, default or generated column of the table calls depends on the search_path: alter function … set search_path = ….'
+      : "A value does not fit the target's column, domain or trigger; compare the definitions of both sides.",
     details: known.details,
     cause: known.cause,
   })

@@ -10,7 +10,7 @@ interface PlainIndex {
 /**
  * Drops the tables' plain indexes, so that rows load without maintaining them; the returned function builds them again
  * from the server's own text. Only indexes that this text describes in full are touched: no constraint, no partition's
- * index, no replica identity, no CLUSTER mark, no comment, no statistics target, no tablespace of its own, no dependant.
+ * index, no replica identity, no CLUSTER mark, no comment, no statistics target, no tablespace of its own, no dependant, no extension that it is said to depend on.
  */
 export async function dropIndexes(
   session: Session,
@@ -34,6 +34,9 @@ export const PLAIN_INDEX = `i.indisvalid and not i.indisexclusion and not i.indi
     select from pg_catalog.pg_description d where d.classoid = 'pg_catalog.pg_class'::regclass and d.objoid = c.oid)
   and not exists (
     select from pg_catalog.pg_attribute a where a.attrelid = c.oid and coalesce(a.attstattarget, -1) >= 0)
+  and not exists (
+    select from pg_catalog.pg_depend d
+    where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid and d.deptype = 'x')
   and not exists (
     select from pg_catalog.pg_depend d where d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjid = c.oid)`
 

@@ -98,6 +98,7 @@ async function temporaryFindings(session: Session, found: Found): Promise<Depend
     return {
       effect: 'refused',
       text: `${who} holds the temporary ${what}, which depends on ${nameIn(found.relations, member)}`,
+      passes: true,
     }
   })
 }

@@ -175,7 +175,7 @@ async function differs(session: Session, scope: FingerprintOptions): Promise<Syn
 
 function schemaChanged(details: string[]): SyncError {
   return new SyncError('schema-changed', "The target's tables are not those that were read a moment ago.", {
-    hint: 'Nothing was changed. Start the job again when the migration is over; if there was none, use the engine merge.',
+    hint: 'Nothing was changed. Start the job again when the migration is over; if there was none, an event trigger may change new tables: use the engine merge.',
     details,
   })
 }

@@ -1,6 +1,7 @@
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import { readFingerprint } from '../../postgres/fingerprint.ts'
+import { findLeaks } from '../../postgres/leak-check.ts'
 import type { Target } from '../../postgres/open-target.ts'
 import { quoteIdent, quoteLiteral, quoteTable } from '../../postgres/quote.ts'
 import { openSession, type Session } from '../../postgres/session.ts'
@@ -24,6 +25,9 @@ export async function afterSwap(target: Target, exchanged: Exchanged, run: Resto
     if (keys.length > 0) reporter.event('swap.keys-not-valid', { keys: keys.slice(0, EVENT_MAX) }, 'warning')
     const after = await readFingerprint(session, { keys: 'unvalidated' })
     if (after.sha256 !== exchanged.fingerprint.sha256) reporter.event('swap.definitions-changed', {}, 'warning')
+    // What another transaction defined and committed only now could be seen by nobody under the locks.
+    const users = await findLeaks(session, [...exchanged.previous.schemas.values()])
+    if (users.length > 0) reporter.event('previous.used', { objects: users.slice(0, EVENT_MAX) }, 'warning')
     const { dropped, kept } = await dropPrevious(session, [exchanged.receipt.job])
     if (dropped.length > 0) reporter.event('previous.dropped', { jobs: dropped })
     for (const { job, reasons } of kept) {

@@ -134,6 +134,8 @@ async function readSet(session: Session, change: Exchange): Promise<SwapSet> {
   if (set.findings.length > 0) {
     throw new SyncError('schema-changed', 'Something depends on the tables by now that a swap cannot carry.', {
       hint: 'Nothing was changed. Plan the job again: another engine may do.',
+      // A session's temporary view: it is waited for as a lock is.
+      retryable: set.findings.every(({ passes }) => passes === true),
       details: set.findings.map(({ text }) => text),
     })
   }
