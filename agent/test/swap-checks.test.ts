@@ -1,6 +1,6 @@
 import { createDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { readCatalogMark } from '../src/postgres/catalog-mark.ts'
+import { readCatalogMark, watchCatalog } from '../src/postgres/catalog-mark.ts'
 import { prepareDependencyPrint, readDependencyLines } from '../src/postgres/dependency-print.ts'
 import { prepareFingerprint, readFingerprint, readFingerprintLines } from '../src/postgres/fingerprint.ts'
 import { findLeaks, findOutwardLeaks, prepareLeakCheck } from '../src/postgres/leak-check.ts'
@@ -312,14 +312,21 @@ describe('The catalogue mark', () => {
     ['a child', 'create table live.c () inherits (live.o)'],
   ])('D5: changes with %s', async (_, change) => {
     const before = await readCatalogMark(session)
-    expect(await trying(change, async () => await readCatalogMark(session))).not.toBe(before)
+    const watch = await watchCatalog(session)
+    await trying(change, async () => {
+      expect(await readCatalogMark(session)).not.toBe(before)
+      expect(await watch.quick.read()).not.toBe(watch.before)
+      expect(await watch.hasChanged()).toBe(true)
+    })
     expect(await readCatalogMark(session)).toBe(before)
+    expect(await watch.quick.read()).toBe(watch.before)
   })
 
   test('D5: does not change with rows, statistics, vacuums, truncates, refreshes and temporary tables', async () => {
     await using own = await createDatabase({ sql: schema })
     await using reader = await open(own)
     const before = await readCatalogMark(reader)
+    const watch = await watchCatalog(reader)
     const client = await own.client()
     await client.query(`create temporary table x (id serial primary key, n int check (n > 0) default 3, l text);
       create temporary view y as select * from x; create index on x (n); insert into x values (1)`)
@@ -329,6 +336,7 @@ describe('The catalogue mark', () => {
     await client.query('vacuum live.o')
     await client.query('vacuum full live.o')
     expect(await readCatalogMark(reader)).toBe(before)
+    expect(await watch.hasChanged()).toBe(false)
   })
 })
 
@@ -344,6 +352,9 @@ describe('The dependency print', () => {
     try {
       const print = await prepareDependencyPrint(session)
       const before = await print.read()
+      const touched = ['o', 'v', 'm', 'k'].map((name) => ({ schema: 'live', name }))
+      const part = await prepareDependencyPrint(session, touched)
+      const partBefore = await part.read()
       const lines = await readDependencyLines(session)
       expect(before).toMatch(new RegExp(`^[0-9a-f]{64} ${lines.length}$`))
       const differences = async () => {
@@ -353,9 +364,15 @@ describe('The dependency print', () => {
       expect(await trying(remade, differences)).toEqual([])
       expect(await trying(remade, print.read)).toBe(before)
       expect(await trying(move, print.read)).not.toBe(before)
+      const partLines = await readDependencyLines(session, touched)
+      expect(lines).toEqual(expect.arrayContaining(partLines))
+      expect(lines.filter((line) => / live\.[ovmk]\b/.test(line) && !partLines.includes(line))).toEqual([])
+      expect(await trying(remade, part.read)).toBe(partBefore)
+      expect(await trying(move, part.read)).not.toBe(partBefore)
       // A default on a sequence that stayed behind has the same text in no place but this one.
       const behind = `${remade} alter table live.k alter id set default nextval('multiboard_sync_x.o_id_seq')`
       expect((await trying(behind, differences)).join()).toContain('multiboard_sync_x.o_id_seq')
+      expect(await trying(behind, part.read)).not.toBe(partBefore)
       expect(await trying('create temporary table x (id serial primary key, r live.k)', differences)).toEqual([])
       expect(await trying('create table multiboard_sync_x.t (id int references live.o)', differences)).toEqual([])
     } finally {

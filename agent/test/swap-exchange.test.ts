@@ -292,7 +292,7 @@ test('D16: what would go on pointing to the replaced tables is found before the 
     const prepared = await prepareMove(session, change, prints, { oids: [], hasBegun: true })
     const forgetful = prepared.moveSql.replace(/create or replace view "?public"?."?notes[^;]*;/i, '')
     expect(forgetful).not.toBe(prepared.moveSql)
-    const error = await failure(move(session, change, prints, { ...prepared, moveSql: forgetful }, place.run.signal))
+    const error = await failure(move(session, change, { ...prepared, moveSql: forgetful }, place.run.signal))
     await session.run('rollback')
     // Roles that other tests make are definitions of the whole server: it would try again.
     return error.retryable ? await attempt() : error

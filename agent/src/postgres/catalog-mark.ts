@@ -1,4 +1,6 @@
-import { prepareQuery } from './prepare-query.ts'
+import { planQuery, prepareQuery } from './prepare-query.ts'
+import { preparedRead, type PreparedRead } from './query-all.ts'
+import { quoteLiteral } from './quote.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -70,10 +72,66 @@ export async function readCatalogMark(session: Session): Promise<string> {
   return row.mark
 }
 
+export interface ChangeCheck {
+  /** Equal to `before`: nothing was changed since. Another: ask `hasChanged`. */
+  readonly quick: PreparedRead<string>
+  readonly before: string
+  /** The mark itself, compared with what it was: slower, and sure. */
+  readonly hasChanged: () => Promise<boolean>
+}
+
+/**
+ * Begins to watch: what is read from now on is what `hasChanged` is about. The quick answer counts the rows of the same
+ * catalogues and hashes only those that transactions have written which were not over when the watch began: whoever
+ * inserts, updates or deletes a row changes the count or is among them. It also changes with a TRUNCATE and other
+ * people's temporary tables; the mark does not.
+ */
+export async function watchCatalog(session: Session): Promise<ChangeCheck> {
+  const [row] = await session.query<{ oldest: string }>(
+    'select pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot())::xid::text as oldest',
+  )
+  if (row === undefined) throw new Error('a function answers one row')
+  const execute = await planQuery(session, quickSql(session.serverVersion, row.oldest))
+  const quick = preparedRead(session, [execute], ([found]) => (found as { mark: string }).mark)
+  const before = await quick.read()
+  const mark = await readCatalogMark(session)
+  return { quick, before, hasChanged: async () => (await readCatalogMark(session)) !== mark }
+}
+
+function quickSql(version: number, oldest: string): string {
+  // With conditions only where an index spares most of the rows.
+  const spared = ['pg_proc', 'pg_depend', 'pg_description', 'pg_operator', 'pg_amop', 'pg_amproc', 'pg_collation']
+  const counts = catalogsOf(version).map(([catalog, filter]) => {
+    const where = spared.includes(catalog) ? ` where ${filter}` : ''
+    return `select count(*) || ':' || coalesce(sum(pg_catalog.hashtextextended(o.xmin::text || o.ctid::text, 0))
+      filter (where pg_catalog.age(o.xmin) <= (select age from since)), 0) as sum from pg_catalog.${catalog} o${where}`
+  })
+  return `
+with since as materialized (select pg_catalog.age(${quoteLiteral(oldest)}::xid) as age)
+select ${hashOf([...counts, ...others])}`
+}
+
+/** One query, however many there are. */
+function hashOf(sums: string[]): string {
+  return `pg_catalog.md5(pg_catalog.concat_ws(' ', ${sums.map((sql) => `(${sql})`).join(',\n')})) as mark`
+}
+
+function catalogsOf(version: number): (readonly [catalog: string, filter: string])[] {
+  const since15 = version >= 150_000 ? [['pg_publication_namespace', 'true'] as const] : []
+  return [...definitions, ...since15, ['pg_class', 'true']]
+}
+
+const hash = (text: string): string =>
+  `select count(*) || ':' || coalesce(sum(pg_catalog.hashtextextended(${text}, 0)), 0) as sum`
+
+/** Roles have names in the facts; options of user mappings are hidden and no fact. */
+const others = [
+  `${hash(`o.oid || ' ' || o.rolname`)} from pg_catalog.pg_roles o`,
+  `${hash(`o.umid || ' ' || o.umuser`)} from pg_catalog.pg_user_mappings o`,
+]
+
 function markSql(version: number): string {
-  const catalogs = version >= 150_000 ? [...definitions, ['pg_publication_namespace', 'true'] as const] : definitions
-  const hash = (text: string) =>
-    `select count(*) || ':' || coalesce(sum(pg_catalog.hashtextextended(${text}, 0)), 0) as sum`
+  const catalogs = catalogsOf(version).filter(([catalog]) => catalog !== 'pg_class')
   const versions = catalogs.map(
     ([catalog, filter]) => `${hash(`o.xmin::text || o.ctid::text`)} from pg_catalog.${catalog} o where ${filter}`,
   )
@@ -84,11 +142,6 @@ function markSql(version: number): string {
       .join(', ')})::text`,
   )}
     from pg_catalog.pg_class o where o.oid >= 16384 and o.relpersistence <> 't' and o.relkind <> 't' and o.relnamespace <> 99`
-  // Roles have names in the facts; options of user mappings are hidden and no fact.
-  const others = [
-    `${hash(`o.oid || ' ' || o.rolname`)} from pg_catalog.pg_roles o`,
-    `${hash(`o.umid || ' ' || o.umuser`)} from pg_catalog.pg_user_mappings o`,
-  ]
   return `
 with temporary as materialized (select oid from pg_catalog.pg_class where relpersistence = 't'),
 apart as materialized (select oid from pg_catalog.pg_namespace where nspname ~ '^pg_(temp|toast)')

@@ -1,4 +1,7 @@
+import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { planQuery } from './prepare-query.ts'
+import { preparedRead, type PreparedRead } from './query-all.ts'
+import { quoteLiteral } from './quote.ts'
 import { notBookkeeping, schemaContents } from './schema-contents.ts'
 import type { Session } from './session.ts'
 
@@ -11,37 +14,119 @@ import type { Session } from './session.ts'
  * the server makes up. Pointing INTO those schemas is not left out. Sees the session's own uncommitted changes.
  */
 
-export interface PreparedDependencyPrint {
-  readonly read: () => Promise<string>
-}
+/** Hex and the count of lines. */
+export type DependencyPrint = PreparedRead<string>
 
-/** Planned now, so that reading under locks takes the time of the reading alone. Answers hex and the count of lines. */
-export async function prepareDependencyPrint(session: Session): Promise<PreparedDependencyPrint> {
-  const execute = await planQuery(session, `${linesSql} ${hashed}`)
-  return {
-    read: async () => {
-      const [row] = await session.query<{ print: string }>(execute)
-      if (row === undefined) throw new Error('an aggregate answers one row')
-      return row.print
-    },
-  }
+/** Planned now, so that reading under locks takes the time of the reading alone. */
+export async function prepareDependencyPrint(session: Session, within?: TableName[]): Promise<DependencyPrint> {
+  const lines = within === undefined ? linesSql : linesWithinSql(within)
+  const execute = await planQuery(session, `${lines} ${hashed}`)
+  return preparedRead(session, [execute], ([row]) => {
+    if (row === undefined) throw new Error('an aggregate answers one row')
+    return (row as { print: string }).print
+  })
 }
 
 /** The lines behind the hash, sorted by bytes: to name differences. */
-export async function readDependencyLines(session: Session): Promise<string[]> {
-  const rows = await session.query<{ line: string }>(`${linesSql} select line from lines order by line collate "C"`)
+export async function readDependencyLines(session: Session, within?: TableName[]): Promise<string[]> {
+  const lines = within === undefined ? linesSql : linesWithinSql(within)
+  const rows = await session.query<{ line: string }>(`${lines} select line from lines order by line collate "C"`)
   return rows.map(({ line }) => line)
 }
+
+const described = `
+lines as (
+  select distinct pg_catalog.concat_ws(' ', pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), d.deptype,
+           pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)) as line
+  from rows d
+)`
 
 /** Objects below 16384 came with the server; what they point at cannot change. */
 const linesSql = `
 with ${schemaContents('apart', `n.nspname ~ '^(multiboard_sync|pg_temp_|pg_toast)'`)},
-lines as (
-  select distinct pg_catalog.concat_ws(' ', pg_catalog.pg_describe_object(d.classid, d.objid, d.objsubid), d.deptype,
-           pg_catalog.pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid)) as line
-  from pg_catalog.pg_depend d
+rows as materialized (
+  select d.* from pg_catalog.pg_depend d
   where d.objid >= 16384 and (d.classid, d.objid) not in (select classid, objid from apart) and ${notBookkeeping}
-)`
+),${described}`
+
+/**
+ * The lines with one of these relations, or what belongs to it (its indexes, owned sequences, types, columns, constraints,
+ * defaults, triggers, rules, policies, statistics) at either end. By name, so that those that take their place are meant after a move. Found by the indexes
+ * of pg_depend, so that it costs what is asked for, whatever else is in the database.
+ */
+function linesWithinSql(relations: TableName[]): string {
+  const names = JSON.stringify(relations.map(({ schema, name }) => [schema, name]))
+  const among = (list: string): string => `= any (array(select oid from ${list}))`
+  return `
+with given as materialized (
+  select c.oid
+  from jsonb_array_elements(${quoteLiteral(names)}::jsonb) as g(pair)
+  join pg_catalog.pg_namespace n on n.nspname = g.pair ->> 0
+  join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = g.pair ->> 1
+),
+rel as materialized (
+  select oid from given
+  union all
+  select x.indexrelid from pg_catalog.pg_index x where x.indrelid ${among('given')}
+  union all
+  select d.objid from pg_catalog.pg_depend d
+  where d.refclassid = 'pg_class'::regclass and d.refobjid ${among('given')} and d.refobjsubid > 0
+    and d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+),
+row_types as materialized (
+  select t.oid, t.typarray from pg_catalog.pg_type t
+  where t.oid = any (array(select c.reltype from pg_catalog.pg_class c where c.oid ${among('rel')} and c.reltype <> 0))
+),
+objects (classid, objid) as materialized (
+  select 'pg_class'::regclass::oid, oid from rel
+  union all select 'pg_type'::regclass::oid, oid from row_types
+  union all select 'pg_type'::regclass::oid, typarray from row_types where typarray <> 0
+  union all select 'pg_constraint'::regclass::oid, o.oid from pg_catalog.pg_constraint o where o.conrelid ${among('rel')}
+  union all select 'pg_attrdef'::regclass::oid, o.oid from pg_catalog.pg_attrdef o where o.adrelid ${among('rel')}
+  union all select 'pg_trigger'::regclass::oid, o.oid from pg_catalog.pg_trigger o where o.tgrelid ${among('rel')}
+  union all select 'pg_rewrite'::regclass::oid, o.oid from pg_catalog.pg_rewrite o where o.ev_class ${among('rel')}
+  union all select 'pg_policy'::regclass::oid, o.oid from pg_catalog.pg_policy o where o.polrelid ${among('rel')}
+  union all select 'pg_statistic_ext'::regclass::oid, o.oid from pg_catalog.pg_statistic_ext o where o.stxrelid ${among('rel')}
+),
+apart as materialized (select n.oid from pg_catalog.pg_namespace n where n.nspname ~ '^(multiboard_sync|pg_temp_|pg_toast)'),
+rows as materialized (
+  select d.* from objects o cross join lateral (
+    select * from pg_catalog.pg_depend d where d.classid = o.classid and d.objid = o.objid offset 0) d
+  where d.objid >= 16384 and ${notBookkeeping}
+  union all
+  select d.* from objects o cross join lateral (
+    select * from pg_catalog.pg_depend d where d.refclassid = o.classid and d.refobjid = o.objid offset 0) d
+  where d.objid >= 16384 and (d.classid, d.objid) not in (select classid, objid from objects) and ${notBookkeeping}
+    and coalesce(${namespaceOf}, 0) <> all (array(select oid from apart))
+),${described}`
+}
+
+/** Of the dependent object: NULL where it lies in none. */
+const namespaceOf = `case d.classid
+  ${[
+    ['pg_class', 'relnamespace'],
+    ['pg_type', 'typnamespace'],
+    ['pg_proc', 'pronamespace'],
+    ['pg_constraint', 'connamespace'],
+    ['pg_statistic_ext', 'stxnamespace'],
+  ]
+    .map(
+      ([catalog, column]) =>
+        `when '${catalog}'::regclass then (select o.${column} from pg_catalog.${catalog} o where o.oid = d.objid)`,
+    )
+    .join('\n  ')}
+  ${[
+    ['pg_attrdef', 'adrelid'],
+    ['pg_trigger', 'tgrelid'],
+    ['pg_rewrite', 'ev_class'],
+    ['pg_policy', 'polrelid'],
+  ]
+    .map(
+      ([catalog, column]) => `when '${catalog}'::regclass then (
+    select c.relnamespace from pg_catalog.${catalog} o join pg_catalog.pg_class c on c.oid = o.${column} where o.oid = d.objid)`,
+    )
+    .join('\n  ')}
+end`
 
 const hashed = `
 select encode(sha256(convert_to(coalesce(string_agg(line, E'\\n' order by line collate "C"), ''), 'UTF8')), 'hex')

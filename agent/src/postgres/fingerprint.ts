@@ -4,6 +4,8 @@ import { relationFacts } from './fingerprint-relations.ts'
 import { serverFacts } from './fingerprint-server.ts'
 import { commonTables, relationsSetting, schemasSetting, type FactScope } from './fingerprint-terms.ts'
 import { planQuery, prepareQuery } from './prepare-query.ts'
+import { preparedRead, type PreparedRead } from './query-all.ts'
+import { quoteLiteral } from './quote.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -40,10 +42,8 @@ export interface FingerprintExtent {
   relations?: TableName[]
 }
 
-export interface PreparedFingerprint {
-  /** Hashed in the server, so that nothing large travels. Sees the session's own uncommitted changes. */
-  readonly read: () => Promise<Fingerprint>
-}
+/** Hashed in the server, so that nothing large travels. Sees the session's own uncommitted changes. */
+export type PreparedFingerprint = PreparedRead<Fingerprint>
 
 /** Hashed in the server, so that nothing large travels. Sees the session's own uncommitted changes. */
 export async function readFingerprint(session: Session, options: FingerprintOptions = {}): Promise<Fingerprint> {
@@ -60,12 +60,10 @@ export async function prepareFingerprint(
 ): Promise<PreparedFingerprint> {
   await setExtent(session, options.within)
   const execute = await planQuery(session, hashedSql(session.serverVersion, options))
-  return {
-    read: async () => {
-      await setExtent(session, options.within)
-      return await readOne(session, execute)
-    },
-  }
+  return preparedRead(session, [...extentSql(options.within), execute], ([row]) => {
+    if (row === undefined) throw new Error('an aggregate answers one row')
+    return row as Fingerprint
+  })
 }
 
 /** The lines behind the hash, sorted by bytes: to name differences. Each is a JSON array that begins with the fact's kind. */
@@ -85,14 +83,15 @@ async function readOne(session: Session, sql: string): Promise<Fingerprint> {
 
 /** Says to the session what its next scoped fingerprint is of. */
 async function setExtent(session: Session, within: FingerprintExtent | undefined): Promise<void> {
-  if (within === undefined) return
+  for (const sql of extentSql(within)) await session.run(sql)
+}
+
+function extentSql(within: FingerprintExtent | undefined): string[] {
+  if (within === undefined) return []
   const relations = within.relations?.map(({ schema, name }) => [schema, name]) ?? []
-  await session.query('select set_config($1, $2, false), set_config($3, $4, false)', [
-    schemasSetting,
-    JSON.stringify(within.schemas),
-    relationsSetting,
-    JSON.stringify(relations),
-  ])
+  const set = (setting: string, value: unknown): string =>
+    `set_config(${quoteLiteral(setting)}, ${quoteLiteral(JSON.stringify(value))}, false)`
+  return [`select ${set(schemasSetting, within.schemas)}, ${set(relationsSetting, relations)}`]
 }
 
 function hashedSql(version: number, options: FingerprintOptions): string {

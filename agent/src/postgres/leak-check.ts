@@ -1,7 +1,8 @@
 import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { prepareQuery, planQuery } from './prepare-query.ts'
+import { preparedRead, type PreparedRead } from './query-all.ts'
 import { quoteLiteral } from './quote.ts'
-import { notBookkeeping, schemaContents } from './schema-contents.ts'
+import { notBookkeeping, notForeignKey, schemaContents } from './schema-contents.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -21,14 +22,10 @@ export async function findLeaks(session: Session, schemas: string[]): Promise<st
   return await readLines(session, await prepareQuery(session, leaksSql(schemas)))
 }
 
-export interface PreparedLeakCheck {
-  readonly read: () => Promise<string[]>
-}
-
 /** findLeaks, planned now, so that reading under locks takes the time of the reading alone. */
-export async function prepareLeakCheck(session: Session, schemas: string[]): Promise<PreparedLeakCheck> {
+export async function prepareLeakCheck(session: Session, schemas: string[]): Promise<PreparedRead<string[]>> {
   const execute = await planQuery(session, leaksSql(schemas))
-  return { read: async () => await readLines(session, execute) }
+  return preparedRead(session, [execute], (rows) => (rows as { line: string }[]).map(({ line }) => line))
 }
 
 /**
@@ -76,22 +73,22 @@ function leaksSql(schemas: string[]): string {
   return `with ${schemaContents('inside', among(schemas))},
 lines as (
   select ${dependent} || ' points to ' || ${referenced} as line
-  from pg_catalog.pg_depend d
-  where (d.refclassid, d.refobjid) in (select classid, objid from inside)
-    and (d.classid, d.objid) not in (select classid, objid from inside)
-    and not (d.classid = 'pg_constraint'::regclass
-             and exists (select from pg_catalog.pg_constraint k where k.oid = d.objid and k.contype = 'f'))
+  -- One look into the index for each object inside, however many rows pg_depend has.
+  from inside i cross join lateral (
+    select * from pg_catalog.pg_depend d where d.refclassid = i.classid and d.refobjid = i.objid offset 0) d
+  where (d.classid, d.objid) not in (select classid, objid from inside)
+    and ${notForeignKey}
     and ${notBookkeeping} and ${notPart}
   union
   select ${keyText}
   from pg_catalog.pg_constraint k
   where k.contype = 'f'
     and (k.connamespace in (select oid from inside_schemas))
-        <> exists (select from pg_catalog.pg_class c where c.oid = k.confrelid and c.relnamespace in (select oid from inside_schemas))
+        <> (k.confrelid in (select oid from inside_relations))
   union
   select format('subscription %I points to %s', s.subname, ${described(`'pg_class'::regclass`, 'r.srrelid', '0')})
   from pg_catalog.pg_subscription_rel r join pg_catalog.pg_stat_subscription s on s.subid = r.srsubid
-  where r.srrelid in (select c.oid from pg_catalog.pg_class c where c.relnamespace in (select oid from inside_schemas))
+  where r.srrelid in (select oid from inside_relations)
 )
 select line from lines order by line collate "C"`
 }
@@ -136,8 +133,7 @@ lines as (
   from pg_catalog.pg_depend d
   where (d.classid, d.objid) in (select classid, objid from inside)
     and (d.refclassid, d.refobjid) in (select classid, objid from targets)
-    and not (d.classid = 'pg_constraint'::regclass
-             and exists (select from pg_catalog.pg_constraint k where k.oid = d.objid and k.contype = 'f'))
+    and ${notForeignKey}
     and ${notBookkeeping}
   union
   select ${keyText} from pg_catalog.pg_constraint k

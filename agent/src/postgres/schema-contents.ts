@@ -26,8 +26,8 @@ const onRelation = [
 ] as const
 
 /**
- * Two common table expressions about the schemas that meet `condition` over `n` (pg_namespace): `<name>_schemas` (oid), and
- * `<name>` (classid, objid): the schemas, everything in them, and the parts of their relations that pg_depend knows.
+ * Common table expressions about the schemas that meet `condition` over `n` (pg_namespace): `<name>_schemas` (oid),
+ * `<name>_relations` (oid), and `<name>` (classid, objid): the schemas, everything in them, and the parts of their relations that pg_depend knows.
  */
 export function schemaContents(name: string, condition: string): string {
   const inside = inNamespace.map(
@@ -36,10 +36,13 @@ export function schemaContents(name: string, condition: string): string {
   )
   const parts = onRelation.map(
     ([catalog, column]) => `select '${catalog}'::regclass::oid, o.oid from pg_catalog.${catalog} o
-      where o.${column} in (select c.oid from pg_catalog.pg_class c where c.relnamespace in (select oid from ${name}_schemas))`,
+      where o.${column} = any (array(select oid from ${name}_relations))`,
   )
   return `
 ${name}_schemas as materialized (select n.oid from pg_catalog.pg_namespace n where ${condition}),
+${name}_relations as materialized (
+  select c.oid from pg_catalog.pg_class c where c.relnamespace in (select oid from ${name}_schemas)
+),
 ${name} (classid, objid) as materialized (
   select 'pg_namespace'::regclass::oid, oid from ${name}_schemas
   union all
@@ -52,8 +55,16 @@ ${name} (classid, objid) as materialized (
  * keys and of deferrable constraints, and the copies that partitions have of foreign keys.
  */
 export const notBookkeeping = `
-  not (d.classid = 'pg_trigger'::regclass and exists (
-    select from pg_catalog.pg_trigger t join pg_catalog.pg_constraint k on k.oid = t.tgconstraint
-    where t.oid = d.objid and k.contype <> 't'))
-  and not (d.classid = 'pg_constraint'::regclass and exists (
-    select from pg_catalog.pg_constraint k where k.oid = d.objid and k.contype = 'f' and k.conparentid <> 0))`
+  (d.classid <> 'pg_trigger'::regclass or coalesce((
+    select k.contype from pg_catalog.pg_trigger t join pg_catalog.pg_constraint k on k.oid = t.tgconstraint
+    where t.oid = d.objid), 't') = 't')
+  and (d.classid <> 'pg_constraint'::regclass or not coalesce((
+    select k.contype = 'f' and k.conparentid <> 0 from pg_catalog.pg_constraint k where k.oid = d.objid), false))`
+
+/**
+ * Condition over `d` (pg_depend): no foreign key, which are told apart. Scalar subqueries, here and above: for EXISTS
+ * the server reads all constraints of the database beforehand.
+ */
+export const notForeignKey = `
+  (d.classid <> 'pg_constraint'::regclass
+   or (select k.contype from pg_catalog.pg_constraint k where k.oid = d.objid) is distinct from 'f')`

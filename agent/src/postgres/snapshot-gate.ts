@@ -1,3 +1,6 @@
+import { planQuery } from './prepare-query.ts'
+import { preparedRead, type PreparedRead } from './query-all.ts'
+import { quoteLiteral } from './quote.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -30,17 +33,25 @@ export async function readSnapshotMark(session: Session): Promise<string> {
  * server's own processes (autovacuum), which read no table for anybody; VACUUM by hand cannot read either.
  */
 export async function findOldSnapshots(session: Session, mark: string): Promise<OldSnapshot[]> {
-  return await session.query<OldSnapshot>(
-    `select a.pid, coalesce(a.application_name, '') as application,
-            coalesce(extract(epoch from pg_catalog.clock_timestamp() - a.xact_start), 0)::float8 as seconds
-     from pg_catalog.pg_stat_activity a
-     where a.datid = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
-       and a.pid <> pg_catalog.pg_backend_pid()
-       and a.usesysid is not null
-       and a.backend_xmin is not null
-       and pg_catalog.age(a.backend_xmin) > pg_catalog.age(($1::text::xid8)::xid)
-       and a.pid not in (select v.pid from pg_catalog.pg_stat_progress_vacuum v)
-     order by a.pid`,
-    [mark],
-  )
+  return await session.query<OldSnapshot>(oldSnapshotsSql(mark))
+}
+
+/** The same, planned now. */
+export async function prepareOldSnapshots(session: Session, mark: string): Promise<PreparedRead<OldSnapshot[]>> {
+  const execute = await planQuery(session, oldSnapshotsSql(mark))
+  return preparedRead(session, [execute], (rows) => rows as OldSnapshot[])
+}
+
+function oldSnapshotsSql(mark: string): string {
+  return `
+select a.pid, coalesce(a.application_name, '') as application,
+       coalesce(extract(epoch from pg_catalog.clock_timestamp() - a.xact_start), 0)::float8 as seconds
+from pg_catalog.pg_stat_activity a
+where a.datid = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+  and a.pid <> pg_catalog.pg_backend_pid()
+  and a.usesysid is not null
+  and a.backend_xmin is not null
+  and pg_catalog.age(a.backend_xmin) > pg_catalog.age((${quoteLiteral(mark)}::text::xid8)::xid)
+  and a.pid not in (select v.pid from pg_catalog.pg_stat_progress_vacuum v)
+order by a.pid`
 }

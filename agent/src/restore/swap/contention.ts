@@ -1,6 +1,6 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Session } from '../../postgres/session.ts'
-import { findOldSnapshots } from '../../postgres/snapshot-gate.ts'
+import { findOldSnapshots, type OldSnapshot } from '../../postgres/snapshot-gate.ts'
 
 const SESSIONS_MAX = 10
 
@@ -31,7 +31,11 @@ export function isContention(error: SyncError): boolean {
  * not swapped in before it ends. Throws `old-snapshot`.
  */
 export async function refuseOldSnapshots(session: Session, mark: string): Promise<void> {
-  const old = await findOldSnapshots(session, mark)
+  refuseSnapshots(await findOldSnapshots(session, mark))
+}
+
+/** Throws `old-snapshot` when there is one. */
+export function refuseSnapshots(old: OldSnapshot[]): void {
   if (old.length === 0) return
   throw new SyncError('old-snapshot', 'Transactions that began before the new rows were loaded are still open.', {
     hint: 'Nothing was changed. End the sessions named here, or try again when they have ended.',

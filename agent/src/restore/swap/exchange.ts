@@ -152,7 +152,7 @@ async function attemptOnce(
   const receipt: Receipt = { job, epoch, fence, archive, engine, committed_at: new Date().toISOString() }
 
   run.signal.throwIfAborted()
-  const lockedAtMs = await move(session, change, prints, prepared, run.signal)
+  const lockedAtMs = await move(session, change, prepared, run.signal)
   await commit(session, run.lease, job, database, run.signal)
   const { previous, before, writes } = prepared
   return { receipt, previous, before, writes, oids: prepared.oids, lockedMs: performance.now() - lockedAtMs }

@@ -1,17 +1,19 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import { readCatalogMark } from '../../postgres/catalog-mark.ts'
 import { readDependencyLines } from '../../postgres/dependency-print.ts'
-import { readFingerprintLines } from '../../postgres/fingerprint.ts'
+import { readFingerprintLines, type Fingerprint } from '../../postgres/fingerprint.ts'
 import { quoteIdent } from '../../postgres/quote.ts'
+import { readTogether } from '../../postgres/query-all.ts'
 import type { Session } from '../../postgres/session.ts'
+import type { OldSnapshot } from '../../postgres/snapshot-gate.ts'
 import { differentFacts } from '../different-facts.ts'
 import type { Exchange } from './change.ts'
-import { refuseOldSnapshots } from './contention.ts'
+import { refuseSnapshots } from './contention.ts'
 import { lockForMove } from './lock-for-move.ts'
-import { changedMeanwhile, type Prepared, type Prints } from './prepare-move.ts'
+import { changedMeanwhile, type Prepared } from './prepare-move.ts'
 
 /*
- * The part of an exchange that others wait for: each round trip here is paid by every reader of the tables.
+ * The part of an exchange that others wait for: each round trip here is paid by every reader of the tables, and so is each
+ * object of the database that is looked at although the move has nothing to do with it.
  */
 
 /**
@@ -21,32 +23,36 @@ import { changedMeanwhile, type Prepared, type Prints } from './prepare-move.ts'
  */
 export async function move(
   session: Session,
-  change: Exchange,
-  prints: Prints,
+  change: Pick<Exchange, 'incoming'>,
   prepared: Prepared,
   signal: AbortSignal,
 ): Promise<number> {
   const lockedAtMs = await lockForMove(session, prepared.locks, signal)
-  if ((await readCatalogMark(session)) !== prepared.mark) throw changedMeanwhile()
-  await refuseOldSnapshots(session, change.snapshotMark)
-  await session.run([prepared.raiseSql, prepared.moveSql].filter((sql) => sql !== '').join(';\n'))
+  const [mark, old] = await readTogether<[string, OldSnapshot[]]>(session, [], [prepared.changes.quick, prepared.gate])
+  // Others' temporary tables make the quick answer another one, too: then the slow one decides.
+  if (mark !== prepared.changes.before && (await prepared.changes.hasChanged())) throw changedMeanwhile()
+  refuseSnapshots(old)
 
-  const leaks = await prepared.leaks.read()
+  const { touched } = prepared
+  const [leaks, definitions, dependencies] = await readTogether<[string[], Fingerprint, string]>(
+    session,
+    [prepared.raiseSql, prepared.moveSql].filter((sql) => sql !== ''),
+    [prepared.leaks, touched.definitions, touched.dependencies],
+  )
   if (leaks.length > 0) {
     throw new SyncError('unsupported-object', 'Something would go on pointing to the replaced tables.', {
       hint: 'Everything was rolled back. Report this as a bug; the engine merge or truncate will do.',
       details: leaks,
     })
   }
-  const after = await prepared.touched.read()
-  if (after.sha256 !== prepared.touchedBefore.sha256) {
+  if (definitions.sha256 !== prepared.touchedBefore.definitions) {
     throw await different(
       session,
       async () => await readFingerprintLines(session, { keys: 'unvalidated' }),
       differentFacts,
     )
   }
-  if ((await prints.dependencies.read()) !== prepared.dependencies) {
+  if (dependencies !== prepared.touchedBefore.dependencies) {
     throw await different(
       session,
       async () => await readDependencyLines(session),

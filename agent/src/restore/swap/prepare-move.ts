@@ -1,8 +1,9 @@
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import { prepareFingerprint, type Fingerprint, type PreparedFingerprint } from '../../postgres/fingerprint.ts'
-import { readCatalogMark } from '../../postgres/catalog-mark.ts'
-import { findLeaks, prepareLeakCheck, type PreparedLeakCheck } from '../../postgres/leak-check.ts'
+import { watchCatalog, type ChangeCheck } from '../../postgres/catalog-mark.ts'
+import { prepareDependencyPrint, type DependencyPrint } from '../../postgres/dependency-print.ts'
+import { findLeaks, prepareLeakCheck } from '../../postgres/leak-check.ts'
 import {
   holdOffVacuum,
   lockForCheck,
@@ -10,8 +11,10 @@ import {
   type LockedRelation,
   type Locks,
 } from '../../postgres/lock-relations.ts'
+import type { PreparedRead } from '../../postgres/query-all.ts'
 import { quoteTable } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
+import { prepareOldSnapshots, type OldSnapshot } from '../../postgres/snapshot-gate.ts'
 import { readSwapSet } from '../../postgres/swap-set/read-swap-set.ts'
 import { schemasOf, type Member, type SetKey, type SwapSet } from '../../postgres/swap-set/swap-set.ts'
 import { readWrites } from '../../postgres/written-rows.ts'
@@ -28,21 +31,23 @@ import { findOrphans } from './orphans.ts'
  * ACCESS EXCLUSIVE locks. What is read here is held against the catalogue's mark under those locks.
  */
 
+/** Of definitions, and of who depends on whom. */
 export interface Prints {
   definitions: PreparedFingerprint
-  dependencies: { read(): Promise<string> }
+  dependencies: DependencyPrint
 }
 
 export interface Prepared {
   previous: Aside
-  /** Of all live definitions, and who depends on whom. */
+  /** Of all live definitions, and of what the move touches. */
   before: Fingerprint
-  dependencies: string
-  /** What the move may change, and how it was: far less to read under the locks than everything. */
-  touched: PreparedFingerprint
-  touchedBefore: Fingerprint
-  mark: string
-  leaks: PreparedLeakCheck
+  touchedBefore: { definitions: string; dependencies: string }
+  /** What the move may change: far less to read under the locks than everything. */
+  touched: Prints
+  /** Whether anybody has changed anything since `before` was read. */
+  changes: ChangeCheck
+  gate: PreparedRead<OldSnapshot[]>
+  leaks: PreparedRead<string[]>
   /** What the statements of `moveSql` lock, and what of `raiseSql`. */
   locks: Relations
   moveSql: string
@@ -78,7 +83,7 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   const previous = asideOf('previous', change.job, schemasOf(planned))
   await createAside(session, previous)
 
-  const mark = await readCatalogMark(session)
+  const changes = await watchCatalog(session)
   const set = await readSet(session, change)
   if (JSON.stringify(set) !== JSON.stringify(planned)) throw changedMeanwhile()
   const before = await prints.definitions.read()
@@ -87,14 +92,15 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   // As they are counted when the job begins: the tables that rows are written to.
   const oids = set.members.filter(({ kind }) => kind === 'r').map(({ oid }) => oid)
   const locks = everyLock(set, outside)
-  const touched = await prepareTouched(session, set, locks, prints)
+  const touched = await prepareTouched(session, set, locks, prints, change.raise)
+  const [definitions, dependencies] = [await touched.definitions.read(), await touched.dependencies.read()]
   return {
     previous,
     before,
-    dependencies: await prints.dependencies.read(),
     touched,
-    touchedBefore: await touched.read(),
-    mark,
+    touchedBefore: { definitions: definitions.sha256, dependencies },
+    changes,
+    gate: await prepareOldSnapshots(session, change.snapshotMark),
     leaks: await prepareLeakCheck(session, [...previous.schemas.values()]),
     locks,
     moveSql: [moveSql(set, incoming, previous), ...(await keepAheadSql(session, set, previous))].join(';\n'),
@@ -258,20 +264,39 @@ function endOf(key: SetKey, end: 'table' | 'referenced'): TableName & { oid: num
 type Relations = Omit<Locks, 'forMs'>
 
 /**
- * The fingerprint of the relations that the move has to do with: members, those of the keys, what is made again. Functions
- * and domains stand in the whole one only. That nobody else has changed anything is told by the catalogue's mark.
+ * What has to be compared under the locks. The move's statements change definitions of, and rows of pg_depend with one end
+ * at, nothing but members and those that take their names, the tables at the other end of their keys, and what is made
+ * again: all of that is in the scope, by name, so that it is read from the new relations afterwards. That nobody else has changed anything is told by
+ * the catalogue's mark, what would go on pointing to the replaced relations by the leak check, which is of everything.
+ * An event trigger may change anything in the middle of the move, and functions and domains are no relations: then
+ * everything is compared.
  */
 async function prepareTouched(
   session: Session,
   set: SwapSet,
   { views, materialized, tables }: Relations,
   prints: Prints,
-): Promise<PreparedFingerprint> {
-  if (set.remade.some(({ relation }) => relation === undefined)) return prints.definitions
+  raise: Exchange['raise'],
+): Promise<Prints> {
+  if (set.remade.some(({ relation }) => relation === undefined) || (await hasEventTriggers(session))) return prints
   const foreign = set.remade.flatMap(({ relation }) => (relation?.kind === 'f' ? [relation] : []))
-  const relations = [...views, ...materialized, ...tables, ...foreign].map(({ schema, name }) => ({ schema, name }))
+  const sequences = raise.map(({ sequence }) => sequence)
+  const relations = [...views, ...materialized, ...tables, ...foreign, ...sequences].map(({ schema, name }) => ({
+    schema,
+    name,
+  }))
   const schemas = [...new Set([...relations, ...set.statistics].map(({ schema }) => schema))]
-  return await prepareFingerprint(session, { keys: 'unvalidated', within: { schemas, relations } })
+  return {
+    definitions: await prepareFingerprint(session, { keys: 'unvalidated', within: { schemas, relations } }),
+    dependencies: await prepareDependencyPrint(session, relations),
+  }
+}
+
+async function hasEventTriggers(session: Session): Promise<boolean> {
+  const [row] = await session.query<{ any: boolean }>(
+    `select exists (select from pg_catalog.pg_event_trigger where evtenabled <> 'D') as any`,
+  )
+  return row?.any ?? true
 }
 
 /** What the statements of the move lock: nothing may be waited for once the first of these is held. */
