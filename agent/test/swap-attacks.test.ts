@@ -3,7 +3,7 @@ import { afterSwap } from '../src/restore/swap/after-swap.ts'
 import { exchange } from '../src/restore/swap/exchange.ts'
 import { mustSucceed, runJobHere, syncHere } from './road/values-job.ts'
 import { openWorld } from './road/world.ts'
-import { failure, family, j1, j2, open, stage, twins, undoJob } from './swap-place.ts'
+import { failure, family, j1, j2, open, stage, swap, twins, undoJob } from './swap-place.ts'
 
 /*
  * Ways in which a job once said "succeeded" over a target that was not what it should have been.
@@ -190,4 +190,16 @@ test("what an agent that is no superuser lacks at a key's other end, or of a seq
   } finally {
     await client.query(`drop owned by ${role} cascade; drop role ${role}`)
   }
+})
+
+test('a dollar sign in a schema name, which replacements of texts take for something else, does not stop an undo', async () => {
+  const table = (schema: string) => `create table ${schema}.a (id serial primary key);`
+  await using place = await open(`create schema "S$$$&"; ${table('"S$$$&"')}`)
+  await swap(
+    place,
+    await stage(place, j1, ['S$$$&.a'], (schema) => `${table(schema)} insert into ${schema}.a values (7)`),
+  )
+  expect(await place.rows('select id from "S$$$&".a')).toEqual(['7'])
+  await undoJob(place, j1, j2)
+  expect(await place.rows('select id from "S$$$&".a')).toEqual([])
 })

@@ -208,8 +208,9 @@ async function renamer(session: Session, previous: FoundAside): Promise<(line: s
     idents.reduce(
       (text, { aside, schema, ident }) =>
         text
-          .replaceAll(JSON.stringify(aside), JSON.stringify(schema))
-          .replaceAll(`${aside}.`, `${JSON.stringify(ident).slice(1, -1)}.`),
+          // As functions, because a dollar sign in a text that replaces means something else.
+          .replaceAll(JSON.stringify(aside), () => JSON.stringify(schema))
+          .replaceAll(`${aside}.`, () => `${JSON.stringify(ident).slice(1, -1)}.`),
       line,
     )
 }

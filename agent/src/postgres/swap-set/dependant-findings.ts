@@ -35,7 +35,7 @@ function findingOf(dependant: Dependant, identity: Identity, { relations }: Foun
   const member = nameIn(relations, dependant.member)
   if (text !== undefined) {
     const effect = dependant.does === 'unknown' ? 'refused' : 'in-place'
-    return [{ effect, text: `${identity.what} ${text.replace('%', member)}` }]
+    return [{ effect, text: `${identity.what} ${text.replace('%', () => member)}` }]
   }
   const extension = relations.get(dependant.home)?.extension ?? identity.extension
   if (extension === null) return []

@@ -50,6 +50,10 @@ const texts = {
     effect: 'in-place',
     text: (table, other) => `trigger ${other} of ${table} is a constraint trigger from a table that is not replaced`,
   },
+  slot: {
+    effect: 'in-place',
+    text: (table, other) => `logical replication slot ${other} would decode the rows of ${table} under another name`,
+  },
   'key-trigger': {
     effect: 'in-place',
     text: (table, other) => `constraint ${other} of ${table} is not enforced: its triggers are disabled`,
@@ -96,6 +100,10 @@ function unlistedSql(version: number): string {
     `select 'trigger-from', m.schema, m.name, t.tgname::text
      from member m join pg_trigger t on t.tgrelid = m.oid
      where not t.tgisinternal and t.tgconstrrelid <> 0 and t.tgconstrrelid <> all($1::oid[])`,
+    // What is not pgoutput knows no publications: it decodes every table, by the name that it has when it is written.
+    `select 'slot', m.schema, m.name, r.slot_name::text
+     from pg_replication_slots r cross join lateral (select * from member where kind in ('r', 'p') order by schema, name limit 1) m
+     where r.slot_type = 'logical' and r.database = current_database() and r.plugin <> 'pgoutput'`,
     // DISABLE TRIGGER ALL. No dump tells it, and a constraint that is made again is enforced.
     `select distinct 'key-trigger', n.nspname::text, c.relname::text, k.conname::text
      from pg_constraint k
