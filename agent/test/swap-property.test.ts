@@ -65,8 +65,9 @@ const TWICE = `
   insert into public.q values (1), (2);
   insert into public.c values (1, 1, 1, 1);`
 
-it.concurrent.for(['swap', 'merge', 'truncate'] as const)(
+it.concurrent.for(['swap', 'truncate'] as const)(
   'A foreign key stands on the same one of several unique indexes after a %s',
+  { timeout: RUN_MS },
   async (engine) => {
     const later = 'delete from public.p where id = 4; insert into apart.o values (2, 2, 2)'
     await expectCopiedAndBack([TWICE], [TWICE, later], ['public.*'], engine)
@@ -129,6 +130,8 @@ async function expectCopiedAndBack(
   expectCopied({ before, there, after, copied })
   expect(await readDefinitions(target.url), 'the definitions after the swap').toEqual(definitions)
 
+  // Undoing another engine is a restore of its safety backup, with an engine of its own.
+  if (done.engine !== 'swap') return
   mustSucceed(await runJobHere(world, { kind: 'undo', target: 'staging', job: done.receipt?.job }, { env }))
   const back = await readContents(target.url)
   expect(back.tables, 'the rows after the undo').toEqual(before.tables)

@@ -84,7 +84,8 @@ const addCheck: Add = (place, pick) => {
   const definitions = [
     `check (${table.id} > 0)`,
     `check (${quoteIdent(place.types)}.twice(${table.id}) > ${table.id}) ${isPartitioned(table) ? '' : 'no inherit'}`,
-    `check (${table.id} > 0) not valid`,
+    // Some rows are older than it, in the source as in the target.
+    `check (${table.id} > 5) not valid`,
     range && !isPartitioned(table)
       ? `exclude using gist (${range.name} with &&) where (${table.id} > 1)`
       : `check (${table.id} <> 0)`,

@@ -17,7 +17,7 @@ export function columnKinds(types: string, major: number): ColumnKind[] {
     { type: 'bigint', value: 'x::bigint * 4000000000', ordered: true, distinct: true },
     { type: 'numeric(14,4)', value: 'x / 7.0', ordered: true },
     { type: 'numeric', value: `case x % 4 when 0 then 'NaN' else x * 1.50 end`, ordered: true },
-    { type: 'float8', value: `case x % 6 when 0 then '-infinity' else x / 3.0 end`, ordered: true },
+    { type: 'float8', value: `case x % 6 when 0 then float8 '-infinity' else x / 3.0 end`, ordered: true },
     { type: 'text', value: `E'it''s \\\\ \\t' || x || E'\\n'`, ordered: true, distinct: true },
     { type: 'text collate "C"', value: `case x % 3 when 0 then '' else 'ü' || x end`, ordered: true },
     { type: 'varchar(40)', value: `repeat('v', x % 20)`, ordered: true },

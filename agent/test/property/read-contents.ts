@@ -4,7 +4,7 @@ import pg from 'pg'
 export interface Contents {
   /** By table: rows and an MD5 over them, whatever the order of their columns. */
   tables: Record<string, string>
-  /** By populated materialised view: what it holds, and what its query answers now. */
+  /** By populated materialised view: what it holds, and what its query answers its owner now, whom policies may filter. */
   matviews: Record<string, { holds: string; answers: string }>
   /** By sequence its value; `owner` is the table that it belongs to. */
   sequences: Record<string, { value: string; owner: string | null }>
@@ -16,6 +16,7 @@ interface Relation {
   name: string
   kind: string
   sql: string | null
+  role: string
   owner: string | null
 }
 
@@ -25,7 +26,7 @@ export async function readContents(url: string): Promise<Contents> {
   try {
     const { rows: relations } = await client.query<Relation>(RELATIONS_SQL)
     const contents: Contents = { tables: {}, matviews: {}, sequences: {}, asides: [] }
-    for (const { name, kind, sql, owner } of relations) {
+    for (const { name, kind, sql, role, owner } of relations) {
       const rows = async (from: string): Promise<string> =>
         await one(
           client,
@@ -37,7 +38,10 @@ export async function readContents(url: string): Promise<Contents> {
           owner,
         }
       } else if (kind === 'm') {
-        contents.matviews[name] = { holds: await rows(name), answers: await rows(`(${sql})`) }
+        const holds = await rows(name)
+        await client.query(`set role ${role}`)
+        contents.matviews[name] = { holds, answers: await rows(`(${sql})`) }
+        await client.query('reset role')
       } else contents.tables[name] = await rows(`only ${name}`)
     }
     const { rows: asides } = await client.query<{ name: string }>(
@@ -51,7 +55,7 @@ export async function readContents(url: string): Promise<Contents> {
 }
 
 const RELATIONS_SQL = `
-select format('%I.%I', n.nspname, c.relname) as name, c.relkind::text as kind,
+select format('%I.%I', n.nspname, c.relname) as name, c.relkind::text as kind, quote_ident(pg_get_userbyid(c.relowner)) as role,
   case when c.relkind = 'm' then rtrim(pg_get_viewdef(c.oid), '; ') end as sql,
   (select format('%I.%I', tn.nspname, t.relname) from pg_depend d
    join pg_class t on t.oid = d.refobjid join pg_namespace tn on tn.oid = t.relnamespace
