@@ -10,13 +10,14 @@ import type { JsonTestResults } from 'vitest/node'
  * The tests that start servers, on one PostgreSQL after the other, and the crash matrix. Prints a line for each run, and
  * last `N passed, N failed[, N skipped]`, taken from the runner's own reports.
  *
- *   --majors 13,15,17,18    default: all four
- *   --project servers       servers, matrix; default: both
- *   --report file.json      the sums, under the names of the runner's own report
+ *   --majors 13,15,17,18      default: all four
+ *   --project servers,swap    servers: those of every day; swap: all that a swap keeps, refuses and survives;
+ *                             matrix: crashes. Default: all three
+ *   --report file.json        the sums, under the names of the runner's own report
  */
 
 const DEFAULT_MAJORS = '13,15,17,18'
-const DEFAULT_PROJECTS = 'servers,matrix'
+const DEFAULT_PROJECTS = 'servers,swap,matrix'
 
 interface Counts {
   passed: number

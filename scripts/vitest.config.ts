@@ -9,6 +9,9 @@ const TMPFS = 0x01021994
 const ENOUGH_BYTES = 6e9
 
 const MATRIX = 'agent/test/matrix/**/*.test.ts'
+/** What beginning a swap, a crash in it and an undo look like is tested every day; all the rest about it is here. */
+const EVERY_DAY = ['crash', 'stage-small']
+const SWAP = ['agent/test/scenarios.test.ts', `agent/test/swap-!(${EVERY_DAY.join('|')}).test.ts`]
 
 /**
  * A database is a thousand small files, and tests make hundreds of databases: in memory that takes a tenth of the time.
@@ -31,11 +34,22 @@ export default defineConfig({
         test: {
           name: 'servers',
           include: ['{agent,control-plane,shared}/test/**/*.test.ts'],
-          exclude: [MATRIX],
+          exclude: [MATRIX, ...SWAP],
           globalSetup: ['shared/testing/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
           // Two cores, and many tests that wait for a lease or a lock: the third file works while another waits.
+          maxWorkers: 3,
+        },
+      },
+      {
+        // What a swap keeps, refuses and survives: too much for every day.
+        test: {
+          name: 'swap',
+          include: SWAP,
+          globalSetup: ['shared/testing/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
           maxWorkers: 3,
         },
       },
