@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { prepareOldSnapshots, readSnapshotMark } from '../src/postgres/snapshot-gate.ts'
 import { afterSwap } from '../src/restore/swap/after-swap.ts'
 import { exchange } from '../src/restore/swap/exchange.ts'
 import { mustSucceed, runJobHere, syncHere } from './road/values-job.ts'
@@ -202,4 +203,19 @@ test('a dollar sign in a schema name, which replacements of texts take for somet
   expect(await place.rows('select id from "S$$$&".a')).toEqual(['7'])
   await undoJob(place, j1, j2)
   expect(await place.rows('select id from "S$$$&".a')).toEqual([])
+})
+
+test('R1: the gate sees a session that came after its transaction had looked at the sessions before', async () => {
+  await using place = await open('create table public.t ()')
+  const { session } = place.target
+  // A mark of the future: every snapshot is older.
+  const gate = await prepareOldSnapshots(session, `${Number(await readSnapshotMark(session)) + 1_000_000}`)
+  await session.run('begin')
+  await gate.read()
+  const reader = await place.client()
+  await reader.query(
+    `set application_name = 'late reader'; begin isolation level repeatable read; select from public.t`,
+  )
+  expect((await gate.read()).map(({ application }) => application)).toContain('late reader')
+  await session.run('rollback')
 })

@@ -33,14 +33,18 @@ export async function readSnapshotMark(session: Session): Promise<string> {
  * server's own processes (autovacuum), which read no table for anybody; VACUUM by hand cannot read either.
  */
 export async function findOldSnapshots(session: Session, mark: string): Promise<OldSnapshot[]> {
+  await session.query(forget)
   return await session.query<OldSnapshot>(oldSnapshotsSql(mark))
 }
 
 /** The same, planned now. */
 export async function prepareOldSnapshots(session: Session, mark: string): Promise<PreparedRead<OldSnapshot[]>> {
   const execute = await planQuery(session, oldSnapshotsSql(mark))
-  return preparedRead(session, [execute], (rows) => rows as OldSnapshot[])
+  return preparedRead(session, [forget, execute], (rows) => rows as OldSnapshot[])
 }
+
+/** A transaction goes on seeing the sessions that it has seen first. */
+const forget = 'select pg_catalog.pg_stat_clear_snapshot()'
 
 function oldSnapshotsSql(mark: string): string {
   return `
