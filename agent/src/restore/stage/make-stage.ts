@@ -26,8 +26,11 @@ import { makeTwins, type Batch } from './make-twins.ts'
  * preamble (it would reset our timeouts), or uses CASCADE.
  */
 
-/** Tables in one transaction: about 3 ms each, in which their readers wait. */
-const TABLES_A_BATCH = 8
+/** Readers of the tables of one transaction wait until it ends: as many tables as are made in this time. */
+const BATCH_MS = 40
+/** In the first one; some 3 ms a table, and as much as three tables besides. */
+const FIRST_TABLES = 4
+const MAX_TABLES = 32
 const FIRST_DELAY_MS = 100
 const MAX_DELAY_MS = 5_000
 
@@ -55,17 +58,21 @@ export async function makeStage(target: Target, set: SwapSet, stage: Aside, run:
   const { session } = target
   run.reporter.phase('staging')
   const text = await dumpRelations(target.database, set.members, run.signal)
-  const batches = await inBatches(session, set, withoutForeignKeys(splitEntries(text).entries))
+  const left = await inComponents(session, set, withoutForeignKeys(splitEntries(text).entries))
   const hold = asideOf('hold', stage.job, schemasOf(set))
   await createAside(session, stage)
   // Committed before anything is locked: a new schema makes the server plan our long queries again.
   await createAside(session, hold)
   await letOwnersIn(session, set, stage)
-  let [tablesDone, lockedMs] = [0, 0]
+  let [tablesDone, transactions, lockedMs, tables] = [0, 0, 0, FIRST_TABLES]
   const tablesTotal = set.members.length
-  for (const batch of batches) {
-    lockedMs = Math.max(lockedMs, await makeBatch(session, batch, { stage, hold }, run))
+  while (tablesDone < tablesTotal) {
+    const batch = nextBatch(left, tables)
+    const ms = await makeBatch(session, batch, { stage, hold }, run)
+    tables = Math.max(1, Math.min(MAX_TABLES, Math.round((batch.members.length * BATCH_MS) / ms)))
     tablesDone += batch.members.length
+    transactions += 1
+    lockedMs = Math.max(lockedMs, ms)
     run.reporter.progress({ tablesDone, tablesTotal })
   }
   await dropAside(session, hold)
@@ -73,7 +80,7 @@ export async function makeStage(target: Target, set: SwapSet, stage: Aside, run:
   const { sha256 } = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
   run.reporter.event('stage.made', {
     tables: tablesTotal,
-    transactions: batches.length,
+    transactions,
     // Of the longest of them.
     locked_ms: Math.ceil(lockedMs),
   })
@@ -90,24 +97,37 @@ async function refuseLiveReaders(session: Session, set: SwapSet, stage: Aside): 
   })
 }
 
-/** Whole components, up to TABLES_A_BATCH tables where there are several. All in one when an entry fits no component. */
-async function inBatches(session: Session, set: SwapSet, entries: DumpEntry[]): Promise<Batch[]> {
-  const assigned = await assignEntries(session, set.members, entries)
-  if (assigned === undefined) return [{ members: set.members, statistics: set.statistics, entries }]
+interface Components {
+  set: SwapSet
+  entries: DumpEntry[]
+  /** The component of each entry; undefined when one fits none: then all go together. */
+  assigned: Map<DumpEntry, number> | undefined
+  /** Those that are still to be made, with the number of their members. */
+  sizes: Map<number, number>
+}
+
+async function inComponents(session: Session, set: SwapSet, entries: DumpEntry[]): Promise<Components> {
   const sizes = new Map<number, number>()
   for (const { component } of set.members) sizes.set(component, (sizes.get(component) ?? 0) + 1)
-  const batchOf = new Map<number, number>()
-  let [batch, size] = [0, 0]
-  for (const [component, tables] of sizes) {
-    if (size > 0 && size + tables > TABLES_A_BATCH) [batch, size] = [batch + 1, 0]
-    batchOf.set(component, batch)
-    size += tables
+  return { set, entries, assigned: await assignEntries(session, set.members, entries), sizes }
+}
+
+/** Takes whole components off `left`: one at least, more while they have no more than so many tables. */
+function nextBatch({ set, entries, assigned, sizes }: Components, tables: number): Batch {
+  if (assigned === undefined) return { members: set.members, statistics: set.statistics, entries }
+  const taken = new Set<number>()
+  let size = 0
+  for (const [component, members] of sizes) {
+    if (size > 0 && size + members > tables) break
+    taken.add(component)
+    sizes.delete(component)
+    size += members
   }
-  return Array.from({ length: batch + 1 }, (_, number) => ({
-    members: set.members.filter(({ component }) => batchOf.get(component) === number),
-    statistics: set.statistics.filter(({ component }) => batchOf.get(component) === number),
-    entries: entries.filter((entry) => batchOf.get(assigned.get(entry) ?? -1) === number),
-  }))
+  return {
+    members: set.members.filter(({ component }) => taken.has(component)),
+    statistics: set.statistics.filter(({ component }) => taken.has(component)),
+    entries: entries.filter((entry) => taken.has(assigned.get(entry) ?? -1)),
+  }
 }
 
 /** Answers how long the locks were held, in milliseconds. */

@@ -1,9 +1,16 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import type { DumpEntry } from '../../postgres/dump-entries.ts'
-import { prepareFingerprint, readFingerprintLines, type FingerprintOptions } from '../../postgres/fingerprint.ts'
+import {
+  prepareFingerprint,
+  readFingerprintLines,
+  type Fingerprint,
+  type FingerprintOptions,
+  type PreparedFingerprint,
+} from '../../postgres/fingerprint.ts'
 import { prepareLeakCheck } from '../../postgres/leak-check.ts'
 import { holdOffVacuum, lockRelations } from '../../postgres/lock-relations.ts'
+import { readTogether } from '../../postgres/query-all.ts'
 import { quoteIdent, quoteLiteral, quoteTable } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
 import { schemasOf, type Member, type SetStatistics } from '../../postgres/swap-set/swap-set.ts'
@@ -56,21 +63,27 @@ export async function makeTwins(
   await session.run('begin isolation level read committed')
   try {
     await requireSame(session, batch.members)
-    await lockBatch(session, batch)
-    const lockedAt = performance.now()
-    await session.run(`set local lock_timeout = ${SEQUENCE_LOCK_MS}; set local statement_timeout = ${STATEMENT_MS}`)
+    await holdOffVacuum(session, ofKind(batch, 'r', 'p'))
+    // With that lock nobody alters the tables any more, and nobody waits while they are read. Grants, and what is done to
+    // views from here on, no lock of ours would keep away either: the exchange compares the live definitions again.
     await requireSame(session, batch.members)
     const live = await fingerprint.read()
-    await session.run(movesSql(batch, stay, (name) => inAside(hold, name)))
-    await makeAll(session, batch, run)
-    if ((await fingerprint.read()).sha256 !== live.sha256) throw await differs(session, scope)
-    await session.run(
-      [
-        movesSql(batch, stay, (name) => inAside(stage, name)),
-        movesSql(batch, (name) => inAside(hold, name), stay),
-      ].join(';\n'),
+    await lockBatch(session, batch)
+    const lockedAt = performance.now()
+    if (ofKind(batch, 'v', 'm').length > 0) await requireSame(session, batch.members)
+    const before = [
+      `set local lock_timeout = ${SEQUENCE_LOCK_MS}; set local statement_timeout = ${STATEMENT_MS}`,
+      movesSql(batch, stay, (name) => inAside(hold, name)),
+    ]
+    if ((await makeAll(session, batch, before, fingerprint, run)).sha256 !== live.sha256) {
+      throw await differs(session, scope)
+    }
+    const [found] = await readTogether<[string[]]>(
+      session,
+      [movesSql(batch, stay, (name) => inAside(stage, name)), movesSql(batch, (name) => inAside(hold, name), stay)],
+      [leaks],
     )
-    refuseLeaks(await leaks.read())
+    refuseLeaks(found)
     await session.run('commit')
     return performance.now() - lockedAt
   } catch (error) {
@@ -79,7 +92,14 @@ export async function makeTwins(
   }
 }
 
-async function makeAll(session: Session, batch: Batch, { oneByOne, signal }: TwinsRun): Promise<void> {
+/** In one message, while others wait; answers how the twins are then. */
+async function makeAll(
+  session: Session,
+  batch: Batch,
+  first: string[],
+  fingerprint: PreparedFingerprint,
+  { oneByOne, signal }: TwinsRun,
+): Promise<Fingerprint> {
   const isGrant = (entry: DumpEntry): boolean => entry.type === 'ACL'
   const makers = batch.entries.filter((entry) => !isGrant(entry))
   const grants = batch.entries.filter(isGrant)
@@ -91,14 +111,16 @@ async function makeAll(session: Session, batch: Batch, { oneByOne, signal }: Twi
     'reset default_table_access_method',
   ]
   if (oneByOne) {
-    await session.run(before)
+    for (const sql of [...first, before]) await session.run(sql)
     await runEntries(session, makers, signal)
     await session.run(between)
     await runEntries(session, grants, signal)
     for (const sql of after) await session.run(sql)
-    return
+    return await fingerprint.read()
   }
-  await session.run([before, ...withSettings(makers), between, ...withSettings(grants), ...after].join(';\n'))
+  const all = [...first, before, ...withSettings(makers), between, ...withSettings(grants), ...after]
+  const [twins] = await readTogether<[Fingerprint]>(session, all, [fingerprint])
+  return twins
 }
 
 /** An entry's settings stay in force until others do. */
@@ -140,14 +162,16 @@ function movesSql({ members, statistics }: Batch, from: Place, to: Place): strin
   ].join(';\n')
 }
 
-async function lockBatch(session: Session, { members }: Batch): Promise<void> {
-  const ofKind = (...kinds: string[]): Member[] => members.filter(({ kind }) => kinds.includes(kind))
-  await holdOffVacuum(session, ofKind('r', 'p'))
+function ofKind({ members }: Batch, ...kinds: Member['kind'][]): Member[] {
+  return members.filter(({ kind }) => kinds.includes(kind))
+}
+
+async function lockBatch(session: Session, batch: Batch): Promise<void> {
   await lockRelations(session, {
     // A set has what reads others after them; whoever reads a view locks it first.
-    views: ofKind('v').toReversed(),
-    materialized: ofKind('m'),
-    tables: ofKind('r', 'p'),
+    views: ofKind(batch, 'v').toReversed(),
+    materialized: ofKind(batch, 'm'),
+    tables: ofKind(batch, 'r', 'p'),
     forMs: LOCK_MS,
   })
 }
