@@ -25,7 +25,7 @@ export async function readSequences(session: Session): Promise<Sequence[]> {
     order by n.nspname collate "C", c.relname collate "C"`)
 }
 
-export interface SharedSequence {
+interface SharedSequence {
   oid: number
   schema: string
   name: string
