@@ -124,9 +124,16 @@ function catalogsOf(version: number): (readonly [catalog: string, filter: string
 const hash = (text: string): string =>
   `select count(*) || ':' || coalesce(sum(pg_catalog.hashtextextended(${text}, 0)), 0) as sum`
 
-/** Roles have names in the facts; options of user mappings are hidden and no fact. */
+/**
+ * Roles have names in the facts: those that own or may do something in this database, which pg_shdepend lists (all but the
+ * first superuser); a server makes others at any time. Options of user mappings are hidden and no fact.
+ */
 const others = [
-  `${hash(`o.oid || ' ' || o.rolname`)} from pg_catalog.pg_roles o`,
+  `${hash(`o.oid || ' ' || o.rolname`)} from pg_catalog.pg_roles o
+   where o.oid = 10 or o.oid in (
+     select s.refobjid from pg_catalog.pg_shdepend s
+     where s.dbid = (select d.oid from pg_catalog.pg_database d where d.datname = pg_catalog.current_database())
+       and s.refclassid = 'pg_authid'::regclass)`,
   `${hash(`o.umid || ' ' || o.umuser`)} from pg_catalog.pg_user_mappings o`,
 ]
 

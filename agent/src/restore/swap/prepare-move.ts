@@ -83,6 +83,11 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   const previous = asideOf('previous', change.job, schemasOf(planned))
   await createAside(session, previous)
 
+  // Planned before the catalogue is watched: the shorter that is, the fewer changes of others come in between.
+  const locks = everyLock(planned, outside)
+  const gate = await prepareOldSnapshots(session, change.snapshotMark)
+  const leaks = await prepareLeakCheck(session, [...previous.schemas.values()])
+  const touched = await prepareTouched(session, planned, locks, prints, change.raise)
   const changes = await watchCatalog(session)
   const set = await readSet(session, change)
   if (JSON.stringify(set) !== JSON.stringify(planned)) throw changedMeanwhile()
@@ -91,8 +96,6 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   await rememberKeys(session, change.job, set.keys.filter(needsValidation))
   // As they are counted when the job begins: the tables that rows are written to.
   const oids = set.members.filter(({ kind }) => kind === 'r').map(({ oid }) => oid)
-  const locks = everyLock(set, outside)
-  const touched = await prepareTouched(session, set, locks, prints, change.raise)
   const [definitions, dependencies] = [await touched.definitions.read(), await touched.dependencies.read()]
   return {
     previous,
@@ -100,8 +103,8 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
     touched,
     touchedBefore: { definitions: definitions.sha256, dependencies },
     changes,
-    gate: await prepareOldSnapshots(session, change.snapshotMark),
-    leaks: await prepareLeakCheck(session, [...previous.schemas.values()]),
+    gate,
+    leaks,
     locks,
     moveSql: [moveSql(set, incoming, previous), ...(await keepAheadSql(session, set, previous))].join(';\n'),
     raiseSql: await readRaiseSql(session, change.raise),
