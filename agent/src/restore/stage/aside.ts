@@ -84,7 +84,10 @@ interface FoundSchema {
   tables: string[]
 }
 
-/** All that are in this database, by job and kind. Schemas of such a name without our comment are nobody's of ours. */
+/**
+ * All of our role's that are in this database, by job and kind. Schemas of such a name without our comment, or of another
+ * owner, are none of ours: whoever may create schemas could have made them.
+ */
 export async function readAsides(session: Session): Promise<FoundAside[]> {
   const asides = new Map<string, FoundAside>()
   for (const found of await session.query<FoundSchema>(FOUND_SQL, [Object.values(PREFIX)])) {
@@ -116,6 +119,10 @@ select n.nspname::text as name, pg_catalog.obj_description(n.oid, 'pg_namespace'
 from pg_catalog.pg_namespace n
 left join pg_catalog.pg_class c on c.relnamespace = n.oid
 where exists (select from unnest($1::text[]) as prefix where starts_with(n.nspname, prefix || '_'))
+  and exists (
+    select from pg_catalog.pg_roles r
+    where r.rolname = current_user
+      and (r.oid = n.nspowner or not r.rolsuper and pg_catalog.pg_has_role(n.nspowner, 'usage')))
 group by n.oid, n.nspname
 order by n.nspname collate "C"`
 
