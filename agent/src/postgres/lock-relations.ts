@@ -80,12 +80,19 @@ function lockTables(tables: TableName[], mode: string): string[] {
   return tables.length === 0 ? [] : [`lock table ${tables.map(quoteTable).join(', ')} in ${mode} mode`]
 }
 
+/**
+ * An agent that is frozen, or whose host hangs, with these locks in its hand would keep everybody waiting: the server ends
+ * its session. Many times what lies between two of our messages, whatever the network.
+ */
+const FROZEN_MS = 30_000
+
 async function runWithin(session: Session, forMs: number, statements: string[]): Promise<void> {
   if (statements.length === 0) return
   // 0 would mean: for ever. In a message of many statements each has its own time; sessions have none.
   const limitMs = Math.max(1, Math.round(forMs))
   const body = `begin ${statements.map((sql) => `execute ${quoteLiteral(sql)};`).join('\n')} end`
   await session.run(`
+    set local idle_in_transaction_session_timeout = ${FROZEN_MS};
     set local statement_timeout = ${limitMs};
     do ${quoteLiteral(body)};
     set local statement_timeout = 0`)
