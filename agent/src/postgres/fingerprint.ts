@@ -37,7 +37,7 @@ export interface FingerprintOptions {
   within?: FingerprintExtent
 }
 
-export interface FingerprintExtent {
+interface FingerprintExtent {
   schemas: string[]
   relations?: TableName[]
 }

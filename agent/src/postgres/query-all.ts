@@ -5,7 +5,7 @@ import type { Session } from './session.ts'
  * Several statements in one message, and the rows of each: where others wait, every round trip is one too many. Throws as
  * `session.run` does; when the session's signal was aborted, as for a lost connection.
  */
-export async function queryAll(session: Session, statements: string[]): Promise<object[][]> {
+async function queryAll(session: Session, statements: string[]): Promise<object[][]> {
   try {
     const answer: unknown = await session.client.query(statements.join(';\n'))
     return (Array.isArray(answer) ? answer : [answer]).map((one: { rows: object[] }) => one.rows)

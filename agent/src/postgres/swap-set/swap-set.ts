@@ -56,7 +56,7 @@ export interface SetKey extends ForeignKey {
   tableKind: 'r' | 'p'
 }
 
-export interface KeyColumn {
+interface KeyColumn {
   name: string
   referenced: string
   /** `operator(pg_catalog.=)`: referenced column on the left, referencing column on the right, as conpfeqop has it. */
