@@ -9,9 +9,12 @@ const TMPFS = 0x01021994
 const ENOUGH_BYTES = 6e9
 
 const MATRIX = 'agent/test/matrix/**/*.test.ts'
-/** What beginning a swap, a crash in it and an undo look like is tested every day; all the rest about it is here. */
-const EVERY_DAY = ['crash', 'stage-small']
-const SWAP = ['agent/test/scenarios.test.ts', `agent/test/swap-!(${EVERY_DAY.join('|')}).test.ts`]
+/** What a swap keeps, refuses and survives, and the sample databases: too much for every day. */
+const SWAP = [
+  'agent/test/scenarios.test.ts',
+  'agent/test/swap-!(stage-small).test.ts',
+  'agent/test/road-samples.test.ts',
+]
 
 /**
  * A database is a thousand small files, and tests make hundreds of databases: in memory that takes a tenth of the time.
@@ -43,7 +46,6 @@ export default defineConfig({
         },
       },
       {
-        // What a swap keeps, refuses and survives: too much for every day.
         test: {
           name: 'swap',
           include: SWAP,

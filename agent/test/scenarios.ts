@@ -46,6 +46,8 @@ export const expectSchema = z.strictObject({
   says: z.array(regexSchema).optional(),
   /** Run in the target after the job, in one session; `query => answer` asks for one value or row, as text. */
   later: z.array(z.string()).optional(),
+  /** Sequences of copied tables that tables outside count with, too: never set back. */
+  ahead: z.array(z.string()).optional(),
   /** `equal`: an undo puts everything back, and its undo everything back again; else the code that an undo fails with. */
   undo: z.string().optional(),
   /**
@@ -56,7 +58,7 @@ export const expectSchema = z.strictObject({
 })
 export type Expect = z.infer<typeof expectSchema>
 
-const LISTS = new Set(['table', 'says', 'later', 'dump'])
+const LISTS = new Set(['table', 'says', 'later', 'ahead', 'dump'])
 
 export interface Scenario {
   folder: string

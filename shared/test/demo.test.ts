@@ -103,7 +103,7 @@ test('The demo proves a sync and leaves nothing behind', { timeout: testTimeoutM
     details: [],
     job: expect.stringMatching(/^j[0-9a-z]{12}$/),
     kind: 'sync',
-    engine: 'truncate',
+    engine: 'swap',
     archive: expect.stringMatching(/-production-/),
     safety_backup: expect.stringMatching(/-staging-/),
     target_state: 'changed',
@@ -112,6 +112,11 @@ test('The demo proves a sync and leaves nothing behind', { timeout: testTimeoutM
     bytes: expect.any(Number),
     seconds: expect.any(Number),
     peak_rss_mb: expect.any(Number),
+    undoable: true,
+    late_writes: 0,
+    proof: expect.arrayContaining([
+      { table: 'public.Component', rows_expected: 300, rows_found: 300, checksum: 'equal' },
+    ]),
   })
   expect(stderr).toContain('Proven: 8 of 8 tables')
   expect(stderr).toMatch(/public\.Component +300 +300 +equal/)

@@ -33,7 +33,7 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
     await session.run(`alter table ${quoteTable(key.table)} drop constraint ${quoteIdent(key.name)}`)
   const enableTriggers = await disableTriggers(session, new Set(chosen.keys()), await readTriggers(session))
   const rebuildIndexes = await dropIndexes(session, [...chosen.keys()])
-  const unchecked = await readUncheckedConstraints(session, [...lineage])
+  const unchecked = await readUncheckedConstraints(session, [...lineage], load.schema.postData)
   await runTogether(session, unchecked.drop)
   await session.run(`truncate ${[...chosen.values()].map((table) => `only ${quoteTable(table)}`).join(', ')}`)
 

@@ -1,3 +1,4 @@
+import { splitEntries } from '../postgres/dump-entries.ts'
 import { quoteIdent, quoteLiteral, quoteTable } from '../postgres/quote.ts'
 import type { Session } from '../postgres/session.ts'
 
@@ -12,13 +13,26 @@ interface Unchecked {
 /**
  * Constraints that are NOT VALID hold for new rows only, and old rows that break them are copied with the others: pg_dump
  * makes such constraints after the rows. This is what takes them off the tables for the load, and what puts them back, in
- * SQL. Inherited ones go and come with their parent's.
+ * SQL; of those that the origin (`postData` is its text) has in the same way, for the target's own hold for what is loaded.
+ * Inherited ones go and come with their parent's. `sourceOf` gives the name of a table that stands aside.
  */
 export async function readUncheckedConstraints(
   session: Session,
   tableOids: number[],
+  postData: string,
+  sourceOf: (schema: string) => string = (schema) => schema,
 ): Promise<{ drop: string[]; add: string[] }> {
-  const constraints = await session.query<Unchecked>(UNCHECKED_SQL, [tableOids])
+  const found = await session.query<Unchecked>(UNCHECKED_SQL, [tableOids])
+  if (found.length === 0) return { drop: [], add: [] }
+  const shared = new Set(
+    splitEntries(postData).entries.flatMap(({ type, schema, name, sql }) =>
+      type.endsWith('CONSTRAINT') && sql.endsWith(' NOT VALID;') ? [`${schema} ${name}`] : [],
+    ),
+  )
+  // pg_dump's headers have blanks for line ends.
+  const constraints = found.filter(({ schema, table, name }) =>
+    shared.has(`${sourceOf(schema)} ${table} ${name}`.replaceAll(/[\r\n]/g, ' ')),
+  )
   return {
     drop: constraints.map((one) => `alter table ${nameOf(one)} drop constraint ${quoteIdent(one.name)}`),
     add: constraints.flatMap((one) => [

@@ -23,17 +23,16 @@ export interface LoadedStage extends Staged {
 }
 
 /**
- * Takes off what would slow or change rows as they arrive (indexes, triggers, row security, what holds for
- * new rows only) and streams the archive's
- * tables into their twins, several at once. Nobody else can see the stage, so each step is a transaction of its own.
- * Throws as loadTables() does.
+ * Takes off what would slow or change rows as they arrive (indexes, triggers, row security, what holds
+ * for new rows only) and streams the archive's tables into their twins, several at once. Nobody else can see the stage, so
+ * each step is a transaction of its own. `postData` is the archive's text of constraints. Throws as loadTables() does.
  */
 export async function loadStage(
   target: Target,
   staged: Staged,
   archive: OpenedArchive,
   tables: ArchivedTable[],
-  run: StageRun,
+  run: StageRun & { postData?: string },
 ): Promise<LoadedStage> {
   const { set, stage } = staged
   await using session = await openSession(target.database, { purpose: 'stage', signal: run.signal })
@@ -47,8 +46,14 @@ export async function loadStage(
   )
   const bytesOf = ({ schema, table }: StageIndex): number => bytes.get(formatTableName({ schema, name: table })) ?? 0
   const indexes = (await readStageIndexes(session, leaves)).toSorted((a, b) => bytesOf(b) - bytesOf(a))
+  const sources = new Map([...stage.schemas].map(([schema, aside]) => [aside, schema]))
   const flags = set.members.filter(({ rowSecurity, forceRowSecurity }) => rowSecurity || forceRowSecurity)
-  const unchecked = await readUncheckedConstraints(session, [...oids.values()])
+  const unchecked = await readUncheckedConstraints(
+    session,
+    [...oids.values()],
+    run.postData ?? '',
+    (schema) => sources.get(schema) ?? schema,
+  )
   await runTogether(session, [
     ...indexes.map(dropSql),
     ...unchecked.drop,

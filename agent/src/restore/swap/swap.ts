@@ -89,7 +89,10 @@ async function stageAndProve(
   await journal.record('staged', {})
   const [loaded, safetyBackup] = await together(
     signal,
-    async (either) => await loadStage(target, staged, load.archive, load.tables, { ...options, signal: either }),
+    async (either) => {
+      const { postData } = load.schema
+      return await loadStage(target, staged, load.archive, load.tables, { ...options, signal: either, postData })
+    },
     load.protect,
   )
   await journal.record('loaded', {})
