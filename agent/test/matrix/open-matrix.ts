@@ -219,6 +219,9 @@ export async function openMatrix(
     },
     cancel: async (point) => {
       const told = await act(point, async (stopped, job) => {
+        // Reports come in batches: too late it is only for a control plane that has heard of the swap.
+        if (point.leaves === 'after')
+          await control.waitForEvent(job.id, 'job.phase', ({ phase }) => phase === 'swapping')
         const { status } = await control.call('POST', `/v1/jobs/${job.id}/cancel`)
         if (point.leaves === 'after') stopped.release()
         expect(status).toBe(point.leaves === 'after' ? 409 : 200)
