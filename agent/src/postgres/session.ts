@@ -126,6 +126,8 @@ function settings(purpose: string, serverVersion: number, options: SessionOption
   // application_name is cut at 63 bytes by the server; anything but plain letters would have to be quoted.
   const name = `multiboard-sync ${purpose.replaceAll(/[^\w .:-]/g, '_')}`
   return [
+    // First: a database's own may be shorter than what follows takes.
+    `set statement_timeout = 0`,
     `set application_name = '${name}'`,
     `set client_encoding = 'UTF8'`,
     ...valueSettings.map(([name, value]) => `set ${name} = ${value}`),
@@ -147,7 +149,6 @@ function settings(purpose: string, serverVersion: number, options: SessionOption
     // As a replica the server would not check foreign keys. Only some roles may set it, so only where it is needed.
     `select set_config('session_replication_role', 'origin', false)
      where current_setting('session_replication_role') <> 'origin'`,
-    `set statement_timeout = 0`,
     `set lock_timeout = ${lockTimeoutMs}`,
     `set idle_in_transaction_session_timeout = 0`,
     ...(serverVersion >= 140_000 ? [`set idle_session_timeout = 0`] : []),
