@@ -6,6 +6,7 @@ const MAX_TABLES = 40
 
 /** A plan for people: lines without colour, ready for a terminal. */
 export function printPlanView(view: PlanView): string {
+  if (view.kind === 'undo') return printUndo(view)
   return [
     view.target === undefined ? `${view.kind} ${view.source}` : `${view.kind} ${view.source} -> ${view.target}`,
     view.engine === undefined ? `extent   ${view.reason}` : `engine   ${view.engine}: ${view.reason}`,
@@ -19,6 +20,21 @@ export function printPlanView(view: PlanView): string {
     ...section('made again', view.remade),
     ...section('foreign keys to or from other tables, checked again before the commit', view.outside_foreign_keys),
     ...section('to know', view.notices),
+  ].join('\n')
+}
+
+/** Nothing is copied, so there are no rows to count: the tables that come back, by name. */
+function printUndo({ target, reason, tables, bytes, locks, notices }: PlanView): string {
+  return [
+    `undo on ${target}`,
+    `why      ${reason}`,
+    `backup   not needed: what is live now is kept in turn`,
+    `locks    ${locks}`,
+    ...section(
+      `tables that come back, ${formatBytes(bytes)} in all`,
+      tables.map(({ name }) => name).slice(0, MAX_TABLES),
+    ),
+    ...section('to know', notices),
   ].join('\n')
 }
 
