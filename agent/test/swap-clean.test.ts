@@ -66,7 +66,7 @@ test('doctor shows what is left, clean removes what ended jobs have left and not
   expect(await schemas()).toEqual([...kept, `multiboard_sync_stage_${ours}_1`].toSorted())
 
   const cleaned = await world.agent(['clean', '--json'])
-  const told = (cleaned.json?.['cleaned'] as { kind: string; job: string; what: string }[]).map(
+  const told = ((cleaned.json?.['cleaned'] ?? []) as { kind: string; job: string; what: string }[]).map(
     ({ kind, job, what }) => `${kind} ${job} ${what.split(':')[0]}`,
   )
   expect(told.toSorted()).toEqual(
