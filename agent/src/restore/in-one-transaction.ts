@@ -1,3 +1,4 @@
+import { rollBack } from './roll-back.ts'
 import { retry } from '@multiboard-sync/shared/retry'
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
@@ -60,7 +61,7 @@ async function replace(
     const { archive, engine } = facts
     return { receipt: { job, epoch, fence, archive, engine, committed_at: new Date().toISOString() }, proof }
   } catch (error) {
-    await rollBack(target)
+    await rollBack(target.session)
     throw error
   }
 }
@@ -83,7 +84,7 @@ async function begin(target: Target, load: Load, run: RestoreRun): Promise<numbe
       }
       return await takeFence(session, { job: load.job, fence: load.fence, target: target.database.name })
     } catch (error) {
-      await rollBack(target)
+      await rollBack(target.session)
       if (toSyncError(error).code === 'lock-timeout') {
         run.reporter.event('lock.waiting', { attempt, tables: load.tables.slice(0, 5).map(formatTableName) })
       }
@@ -104,14 +105,5 @@ function receiptFacts(target: Target, load: Load, fence: number, safetyBackup: s
     tables: load.tables.length,
     names: load.tables,
     rows: load.tables.reduce((sum, table) => sum + table.rows, 0),
-  }
-}
-
-/** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */
-async function rollBack(target: Target): Promise<void> {
-  try {
-    await target.session.run('rollback')
-  } catch {
-    target.session.destroy()
   }
 }

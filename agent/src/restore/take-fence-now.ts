@@ -1,5 +1,6 @@
 import type { Target } from '../postgres/open-target.ts'
 import type { Load } from './load.ts'
+import { rollBack } from './roll-back.ts'
 import { takeFence } from './receipt.ts'
 
 /** For engines that load beside, in a transaction of its own: an older agent, or a job that is done, makes nothing. */
@@ -9,7 +10,7 @@ export async function takeFenceNow({ session, database }: Target, load: Pick<Loa
     await takeFence(session, { job: load.job, fence: load.fence, target: database.name })
     await session.run('commit')
   } catch (error) {
-    await session.run('rollback').catch(() => session.destroy())
+    await rollBack(session)
     throw error
   }
 }

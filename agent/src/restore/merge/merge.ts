@@ -1,3 +1,4 @@
+import { rollBack } from '../roll-back.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TableProof } from '@multiboard-sync/shared/plan'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
@@ -141,7 +142,7 @@ async function changeUntilDone(
     try {
       return await changeOnce(target, load, run, { ...matched, moving }, safetyBackup)
     } catch (thrown) {
-      await rollBack(target)
+      await rollBack(target.session)
       run.signal.throwIfAborted()
       if (thrown instanceof MovedValue && !moving) {
         moving = true
@@ -192,9 +193,4 @@ async function changeOnce(
   const { archive, engine } = facts
   const receipt = { job, epoch, fence, archive, engine, committed_at: new Date().toISOString() }
   return { restored: { receipt, proof }, changes }
-}
-
-/** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */
-async function rollBack({ session }: Target): Promise<void> {
-  await session.run('rollback').catch(() => session.destroy())
 }

@@ -1,3 +1,4 @@
+import { rollBack } from '../roll-back.ts'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import type { DumpEntry } from '../../postgres/dump-entries.ts'
@@ -211,13 +212,4 @@ function refuseLeaks(leaks: string[]): void {
     hint: 'Nothing was changed. Use the engine merge, and report this as a bug.',
     details: leaks,
   })
-}
-
-/** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */
-async function rollBack(session: Session): Promise<void> {
-  try {
-    await session.run('rollback')
-  } catch {
-    session.destroy()
-  }
 }

@@ -1,3 +1,4 @@
+import { rollBack } from '../roll-back.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Receipt } from '@multiboard-sync/shared/protocol'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
@@ -86,7 +87,7 @@ async function attemptUntilDone(
     try {
       return { done: await attemptOnce(target, change, run, prints, tried), attempts }
     } catch (thrown) {
-      await rollBack(target)
+      await rollBack(target.session)
       const error = toSyncError(thrown)
       // A cancel does not hide that nobody can tell what became of the commit.
       if (error.code === 'outcome-unknown') throw thrown
@@ -168,13 +169,4 @@ async function countLateWrites(target: Target, change: Exchange, { oids, writes 
     // The commit's answer was lost with the connection: what was counted just before it is the best there is.
   }
   return Math.max(0, now - change.writesBefore)
-}
-
-/** A polite rollback where the connection still stands; where it does not, the server has rolled back already. */
-async function rollBack(target: Target): Promise<void> {
-  try {
-    await target.session.run('rollback')
-  } catch {
-    target.session.destroy()
-  }
 }
