@@ -37,7 +37,7 @@ export interface Place extends AsyncDisposable {
 
 export async function open(sql: string): Promise<Place> {
   const database = await createDatabase({ sql })
-  const signal = AbortSignal.timeout(30_000)
+  const signal = AbortSignal.timeout(55_000)
   const target = await openTarget({ name: 'staging', url: database.url, viaProxy: false }, signal)
   const told: Told[] = []
   const steps: string[] = []
@@ -126,6 +126,16 @@ export async function waitForLock(place: Place): Promise<void> {
   while ((await place.rows(asked))[0] === '0') {
     if (Date.now() > until) throw new Error('the exchange has never waited for a lock')
     await sleep(5)
+  }
+}
+
+/** Until new snapshots are younger than the mark: whoever writes on this server for longer, in any database, ages them all. */
+export async function waitForYoungSnapshots(place: Place, mark: string): Promise<void> {
+  const asked = `select pg_snapshot_xmin(pg_current_snapshot())::text::numeric >= ${mark}`
+  const until = Date.now() + 40_000
+  while ((await place.rows(asked))[0] !== 'true') {
+    if (Date.now() > until) throw new Error('a transaction that writes has been open on this server for 40 s')
+    await sleep(50)
   }
 }
 
