@@ -16,6 +16,9 @@ const SWAP = [
   'agent/test/road-samples.test.ts',
 ]
 
+/** The search index: mapping, reindexing, and what a search server does wrong. */
+const SEARCH = ['agent/test/search-*.test.ts']
+
 /**
  * A database is a thousand small files, and tests make hundreds of databases: in memory that takes a tenth of the time.
  * PostgreSQL's programs stay where they can be run.
@@ -37,7 +40,7 @@ export default defineConfig({
         test: {
           name: 'servers',
           include: ['{agent,control-plane,shared}/test/**/*.test.ts'],
-          exclude: [MATRIX, ...SWAP],
+          exclude: [MATRIX, ...SWAP, ...SEARCH],
           globalSetup: ['shared/testing/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -49,6 +52,16 @@ export default defineConfig({
         test: {
           name: 'swap',
           include: SWAP,
+          globalSetup: ['shared/testing/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 3,
+        },
+      },
+      {
+        test: {
+          name: 'search',
+          include: SEARCH,
           globalSetup: ['shared/testing/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,

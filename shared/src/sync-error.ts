@@ -48,6 +48,19 @@ export type SyncErrorCode =
   | 'archive-incomplete'
   | 'archive-damaged'
   | 'archive-untrusted'
+  // search
+  | 'mapping-invalid'
+  | 'collection-unknown'
+  | 'search-not-configured'
+  | 'search-not-ready'
+  | 'search-unreachable'
+  | 'search-auth'
+  | 'search-full'
+  | 'search-failed'
+  | 'search-changed'
+  | 'documents-rejected'
+  | 'search-shrunk'
+  | 'search-proof-failed'
   // orders
   | 'order-too-large'
   | 'order-malformed'
@@ -141,6 +154,10 @@ const REFUSALS: ReadonlySet<SyncErrorCode> = new Set([
   'archive-unknown',
   'archive-incomplete',
   'archive-untrusted',
+  'mapping-invalid',
+  'collection-unknown',
+  'search-not-configured',
+  'search-not-ready',
   'order-too-large',
   'order-malformed',
   'order-wrong-type',
