@@ -11,9 +11,8 @@ import type { JsonTestResults } from 'vitest/node'
  * last `N passed, N failed[, N skipped]`, taken from the runner's own reports.
  *
  *   --majors 13,15,17,18      default: all four
- *   --project servers,swap    servers: those of every day; swap: all that a swap keeps, refuses and survives; search:
- *                             the search index;
- *                             matrix: crashes. Default: all
+ *   --project servers,swap    servers: those of every day; swap: all that a swap keeps, refuses and survives;
+ *                             search: the search index; matrix: crashes. Default: all four
  *   --report file.json        the sums, under the names of the runner's own report
  */
 
