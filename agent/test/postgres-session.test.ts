@@ -53,11 +53,11 @@ test("A role's or database's own settings and those in the URL do not reach our 
   await using database = await createDatabase()
   const client = await database.client()
   await client.query(`alter database "${database.name}" set extra_float_digits = -5`)
-  await client.query(`alter database "${database.name}" set statement_timeout = 1`)
+  await client.query(`alter database "${database.name}" set statement_timeout = 40`)
   await client.query(`alter database "${database.name}" set search_path = evil`)
   await using session = await open(`${database.url}?options=-c%20timezone%3DAsia/Tokyo&application_name=other`)
   const [row] = await session.query(`select pi()::text as pi, current_setting('timezone') as zone,
-    current_setting('application_name') as name, pg_sleep(0.05) is null as slept`)
+    current_setting('application_name') as name, pg_sleep(0.06) is null as slept`)
   expect(row).toMatchObject({ pi: '3.141592653589793', zone: 'UTC', name: 'multiboard-sync test' })
 })
 
