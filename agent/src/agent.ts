@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { viewPolicy } from '@multiboard-sync/shared/policy'
 import type { PollRequest } from '@multiboard-sync/shared/protocol'
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { finishJobs } from './finish-jobs.ts'
@@ -65,7 +66,7 @@ function pollRequest({ context, trust }: OpenedContext, bootId: string): PollReq
   return {
     version,
     boot_id: bootId,
-    policy,
+    policy: viewPolicy(policy),
     policy_sha256: policySha256,
     trusted_kids: trust.orderKids(),
     databases,

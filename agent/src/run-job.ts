@@ -1,3 +1,4 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { openArchive } from './archive/archive-reader.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { openSource } from './postgres/open-source.ts'
@@ -57,6 +58,9 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       allowJob(context.policy, params)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
       await undoJob(context, job, run, target, params.job)
+      return
     }
+    case 'reindex':
+      throw new SyncError('search-not-configured', 'This agent cannot reindex yet.')
   }
 }

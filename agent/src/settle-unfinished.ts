@@ -65,7 +65,7 @@ async function abortUploads(context: AgentContext, unfinished: JournalSummary, s
 async function findTruth(context: AgentContext, unfinished: JournalSummary, signal: AbortSignal): Promise<JobResult> {
   const { params, job, mayHaveCommitted } = unfinished
   const ended = { tables: 0, rows: 0, bytes: 0, seconds: 0, peak_rss_mb: 0 }
-  if (params.kind !== 'export' && mayHaveCommitted) {
+  if ('target' in params && mayHaveCommitted) {
     const database = findDatabase(context, params.target)
     if (!database) return { ...unknownForGood, ...ended }
     await using session = await openSession(database, { purpose: 'receipt', signal })

@@ -1,7 +1,7 @@
 import { createServer, type Server } from 'node:net'
 import { once } from 'node:events'
 import { generateKeyPair } from 'jose'
-import { policySchema, policySha256 } from '@multiboard-sync/shared/policy'
+import { policySchema, policySha256, viewPolicy } from '@multiboard-sync/shared/policy'
 import { afterEach, expect, it } from 'vitest'
 import { connectControlPlane } from '../src/poll/control-plane-client.ts'
 
@@ -40,7 +40,10 @@ async function pollAt(port: number): Promise<unknown> {
   const plane = connectControlPlane({ url, agent: 'vps1', key: privateKey, version: '1', timeoutMs: 1000 })
   const policy = policySchema.parse({ databases: {} })
   const names = { version: '1', boot_id: 'b', policy_sha256: policySha256(policy), trusted_kids: [] }
-  return await plane.poll({ ...names, policy, databases: [], running: [] }, new AbortController().signal)
+  return await plane.poll(
+    { ...names, policy: viewPolicy(policy), databases: [], running: [] },
+    new AbortController().signal,
+  )
 }
 
 it('an answer that arrives whole is taken', async () => {

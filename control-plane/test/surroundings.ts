@@ -3,7 +3,7 @@ import { agentEventSchema, type AgentEvent, type JobEvent } from '@multiboard-sy
 import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
 import { openOrder } from '@multiboard-sync/shared/signed-order'
 import { orderSchema, type Order } from '@multiboard-sync/shared/order'
-import { policySchema, policySha256, type Policy } from '@multiboard-sync/shared/policy'
+import { policySchema, policySha256, viewPolicy, type Policy } from '@multiboard-sync/shared/policy'
 import {
   jobViewSchema,
   pollReplySchema,
@@ -202,7 +202,7 @@ export function pollBody(policy: Policy, running: PollRequest['running'] = []): 
   return {
     version: '0.1.0',
     boot_id: randomUUID(),
-    policy,
+    policy: viewPolicy(policy),
     policy_sha256: policySha256(policy),
     trusted_kids: [],
     databases: [],

@@ -35,7 +35,7 @@ export type JobEvent = z.infer<typeof jobEventSchema>
 /** The latest state of a running job. Bytes are uncompressed COPY text; rates are bytes per second. */
 export const progressSchema = z.object({
   phase: phaseSchema,
-  /** `schema.table` in work right now; absent between tables. */
+  /** `schema.table`, or the alias of a collection, in work right now; absent between them. */
   table: z.string().optional(),
   tables_done: z.int().nonnegative(),
   tables_total: z.int().nonnegative(),
@@ -44,6 +44,12 @@ export const progressSchema = z.object({
   /** Expected bytes of this phase: an estimate from relation sizes, or the manifest's exact number. */
   bytes_total: z.int().nonnegative(),
   bytes_per_second: z.number().nonnegative(),
+  /** While the search is reindexed: documents sent, and those of this collection that there are to send. */
+  documents: z.int().nonnegative().optional(),
+  documents_total: z.int().nonnegative().optional(),
+  documents_per_second: z.number().nonnegative().optional(),
+  /** Who keeps the job waiting right now: `Typesense`. */
+  waiting_for: z.string().max(64).optional(),
   /** Seconds until the whole job ends, as far as it can be told. */
   eta_seconds: z.number().nonnegative().optional(),
   elapsed_seconds: z.number().nonnegative(),

@@ -9,9 +9,9 @@ const changes: fc.Arbitrary<JobChange> = fc.oneof(
     { type: 'lease' },
     { type: 'accept' },
     { type: 'refuse' },
-    { type: 'cancel', phase: null },
-    { type: 'cancel', phase: 'proving' },
-    { type: 'cancel', phase: 'swapping' },
+    { type: 'cancel', phase: null, kind: 'sync' },
+    { type: 'cancel', phase: 'proving', kind: 'sync' },
+    { type: 'cancel', phase: 'swapping', kind: 'sync' },
     { type: 'expire' },
     { type: 'lapse' },
   ),
@@ -61,18 +61,24 @@ test('whatever happens to a job in whatever order, it goes only where the pictur
 })
 
 test('a job that was canceled before its lease never runs, and a second cancel changes nothing', () => {
-  expect(nextState('queued', { type: 'cancel', phase: null })).toBe('canceled')
-  expect(nextState('running', { type: 'cancel', phase: 'proving' })).toBe('canceling')
-  expect(nextState('canceling', { type: 'cancel', phase: 'swapping' })).toBe('canceling')
+  expect(nextState('queued', { type: 'cancel', phase: null, kind: 'sync' })).toBe('canceled')
+  expect(nextState('running', { type: 'cancel', phase: 'proving', kind: 'sync' })).toBe('canceling')
+  expect(nextState('canceling', { type: 'cancel', phase: 'swapping', kind: 'sync' })).toBe('canceling')
   expect(step('canceled', { type: 'lease' })).toBeUndefined()
 })
 
 test('a job that has begun to swap is not canceled any more, whether its agent is heard of or not', () => {
   for (const phase of ['swapping', 'reindexing', 'cleanup'] as const) {
     for (const state of ['running', 'lost'] as const) {
-      expect(() => nextState(state, { type: 'cancel', phase })).toThrow(expect.objectContaining({ code: 'too-late' }))
+      expect(() => nextState(state, { type: 'cancel', phase, kind: 'sync' })).toThrow(
+        expect.objectContaining({ code: 'too-late' }),
+      )
     }
   }
+})
+
+test('a reindex alone can be stopped until its end, since no database is changed by it', () => {
+  expect(nextState('running', { type: 'cancel', phase: 'reindexing', kind: 'reindex' })).toBe('canceling')
 })
 
 test('a lost job comes back by a report, and ends by what its agent says', () => {

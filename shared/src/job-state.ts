@@ -1,5 +1,5 @@
 import { SyncError } from './sync-error.ts'
-import type { Outcome, Phase } from './job.ts'
+import type { JobKind, Outcome, Phase } from './job.ts'
 
 /*
  * The states of a job, and everything that can move one. Both sides use this reducer; nothing else decides a transition.
@@ -7,7 +7,8 @@ import type { Outcome, Phase } from './job.ts'
  *   queued ──lease──► leased ──accept/report──► running ──complete──► succeeded | failed | canceled
  *     │  │              │ │                      │   │
  *     │  │              │ └──refuse──► refused   │   └──cancel──► canceling ──complete──► canceled | succeeded | failed
- *     │  └─cancel─► canceled  (before a lease)   │            (not from the phase swapping on: too late)
+ *     │  └─cancel─► canceled  (before a lease)   │            (not from the phase swapping on: too late; a reindex
+ *     │                                          │             alone changes no database and can always be stopped)
  *     └──expire──► expired                       └──lapse──► lost ──report──► running   (same epoch, fence still newest)
  *                                                             └────complete──► what the agent's journal and the receipt say
  *
@@ -33,7 +34,7 @@ export type JobChange =
   | { type: 'refuse' }
   | { type: 'report'; cancelAsked: boolean }
   /** The phase that was reported last; null before the first report. */
-  | { type: 'cancel'; phase: Phase | null }
+  | { type: 'cancel'; phase: Phase | null; kind: JobKind }
   | { type: 'expire' }
   | { type: 'lapse' }
   | { type: 'complete'; outcome: Outcome }
@@ -77,7 +78,7 @@ export function nextState(state: JobState, change: JobChange): JobState {
     case 'cancel':
       if (state === 'queued') return 'canceled'
       if (state === 'canceling') return 'canceling'
-      if (change.phase !== null && TOO_LATE_TO_CANCEL.has(change.phase)) throw tooLate()
+      if (change.kind !== 'reindex' && change.phase !== null && TOO_LATE_TO_CANCEL.has(change.phase)) throw tooLate()
       if (isActive(state)) return 'canceling'
       if (state === 'lost') return 'lost'
       break

@@ -3,7 +3,7 @@ import { isTablePattern } from './table-pattern.ts'
 
 /** Words for jobs that the API, the orders, the agent and its command line share. */
 
-export const jobKinds = ['sync', 'export', 'restore', 'undo'] as const
+export const jobKinds = ['sync', 'export', 'restore', 'undo', 'reindex'] as const
 export const jobKindSchema = z.enum(jobKinds)
 export type JobKind = z.infer<typeof jobKindSchema>
 
@@ -39,8 +39,19 @@ export const databaseNameSchema = z.string().regex(/^[a-z][a-z0-9_]{0,62}$/, 'lo
 export const agentIdSchema = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'lower-case letters, digits and -')
 export const jobIdSchema = z.string().regex(/^j[0-9a-hjkmnp-tv-z]{12}$/, 'a job id such as j4k7q2m9xw1ab')
 
+/** The alias that an application searches. A generation behind it is called `<alias>__<time>_<job>`. */
+export const aliasSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,59}$/, 'letters, digits, - and _, at most 60')
+  .refine((name) => !name.includes('__'), 'two underscores in a row are kept for generations')
+/** More collections than anybody has: a result of this many still travels in one request. */
+export const MAX_COLLECTIONS = 200
+
 /** True: the job ends after its plan, which is part of its result. Absent: it is done. */
 const dryRunSchema = z.literal(true).optional()
+
+/** False: the search index is left as it is, whatever becomes of the rows. Absent: it follows them. */
+const reindexSchema = z.literal(false).optional()
 
 /** Sorts by time, reads aloud, and is one path segment: `20261122T080312Z-production-k7f2`. */
 export const archiveIdSchema = z
@@ -62,6 +73,7 @@ export const jobParamsSchema = z.discriminatedUnion('kind', [
     target: databaseNameSchema,
     tables: tablesSchema.optional(),
     engine: engineChoiceSchema.default('auto'),
+    reindex: reindexSchema,
     dry_run: dryRunSchema,
   }),
   z.strictObject({
@@ -76,6 +88,7 @@ export const jobParamsSchema = z.discriminatedUnion('kind', [
     target: databaseNameSchema,
     tables: tablesSchema.optional(),
     engine: engineChoiceSchema.default('auto'),
+    reindex: reindexSchema,
     dry_run: dryRunSchema,
   }),
   /** Puts back what `job` replaced in `target`: the previous tables, or where they are gone its safety backup. */
@@ -83,6 +96,17 @@ export const jobParamsSchema = z.discriminatedUnion('kind', [
     kind: z.literal('undo'),
     target: databaseNameSchema,
     job: jobIdSchema,
+    reindex: reindexSchema,
+    dry_run: dryRunSchema,
+  }),
+  /** Makes search collections equal to the rows of `source` again. Changes no database. */
+  z.strictObject({
+    kind: z.literal('reindex'),
+    source: databaseNameSchema,
+    /** By their aliases. Absent: all whose rows are in `source`. */
+    collections: z.array(aliasSchema).min(1).max(MAX_COLLECTIONS).optional(),
+    /** A new generation, also where bringing the live one up to date would do. */
+    full: z.literal(true).optional(),
     dry_run: dryRunSchema,
   }),
 ])

@@ -1,16 +1,10 @@
 import { z } from 'zod'
-import { databaseNameSchema, tablesSchema } from './job.ts'
+import { aliasSchema, databaseNameSchema, tablesSchema } from './job.ts'
 
 /*
  * How rows become search documents: `collections:` of agent.yaml. What a type of PostgreSQL becomes is decided in SQL, never by
  * the search server; what cannot be exact is refused when the mapping meets the catalogue (docs/TYPESENSE.md has the table).
  */
-
-/** The alias that an application searches. A generation behind it is called `<alias>__<time>_<job>`. */
-export const aliasSchema = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,59}$/, 'letters, digits, - and _, at most 60')
-  .refine((name) => !name.includes('__'), 'two underscores in a row are kept for generations')
 
 export const fieldTypes = [
   'string',

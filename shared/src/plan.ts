@@ -1,13 +1,14 @@
 import { z } from 'zod'
-import { databaseNameSchema, engineSchema } from './job.ts'
+import { databaseNameSchema, engineSchema, MAX_COLLECTIONS } from './job.ts'
+import { plannedCollectionSchema } from './search.ts'
 
 /** What a job will do, settled before anything is changed, as people and pages see it. Names and numbers. */
 export const planViewSchema = z.object({
-  kind: z.enum(['sync', 'restore', 'export', 'undo']),
+  kind: z.enum(['sync', 'restore', 'export', 'undo', 'reindex']),
   source: z.string(),
-  /** Absent for an export. */
+  /** Absent for an export and for a reindex. */
   target: databaseNameSchema.optional(),
-  /** Absent for an export. */
+  /** Absent for an export and for a reindex. */
   engine: engineSchema.optional(),
   /** Why this engine. */
   reason: z.string(),
@@ -36,6 +37,8 @@ export const planViewSchema = z.object({
   /** A rough estimate; absent when nothing is known. */
   seconds: z.number().nonnegative().optional(),
   notices: z.array(z.string()),
+  /** Collections that follow the rows; absent where none does, or where the search is left alone. */
+  search: z.array(plannedCollectionSchema).max(MAX_COLLECTIONS).optional(),
 })
 export type PlanView = z.infer<typeof planViewSchema>
 

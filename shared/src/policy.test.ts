@@ -1,6 +1,16 @@
 import { describe, expect, test } from 'vitest'
 import { jobParamsSchema, type JobParams } from './job.ts'
-import { evaluatePolicy, policySchema, policySha256, routeAllows, type ArchiveOrigin, type Policy } from './policy.ts'
+import {
+  evaluatePolicy,
+  policySchema,
+  policySha256,
+  policyViewSchema,
+  routeAllows,
+  viewPolicy,
+  type ArchiveOrigin,
+  type Policy,
+  type Rules,
+} from './policy.ts'
 
 const policy = policySchema.parse({
   databases: {
@@ -8,6 +18,8 @@ const policy = policySchema.parse({
     staging: { role: 'both' },
     preview: { role: 'target' },
     vault: { role: 'both', protected: true },
+    cold: { role: 'source' },
+    apart: { role: 'both' },
   },
   routes: [
     { from: 'production', to: 'staging', tables: { include: ['public.*'], exclude: ['Session'] } },
@@ -16,6 +28,10 @@ const policy = policySchema.parse({
     { from: 'staging', to: 'production' },
     { from: 'production', to: 'vault' },
   ],
+  collections: {
+    components: { database: 'staging', from: 'public."Component"', fields: [{ name: 'title', type: 'string' }] },
+    archive: { database: 'cold', sql: 'select 1 as id', fields: [{ name: 'title', type: 'string' }] },
+  },
 })
 const ask = (params: unknown, archive?: ArchiveOrigin): string => {
   const verdict = evaluatePolicy(policy, jobParamsSchema.parse(params) satisfies JobParams, archive)
@@ -61,6 +77,26 @@ describe('the policy', () => {
     expect(restore('production', { source: 'production', kind: 'safety-backup' })).toBe('target-protected')
   })
 
+  test('lets be reindexed what a collection is made of, by the view of it as well', () => {
+    const reindex = (source: string, collections?: string[]) => ({ kind: 'reindex', source, collections }) as const
+    const decide = (rules: Rules, source: string, collections?: string[]): string => {
+      const verdict = evaluatePolicy(rules, jobParamsSchema.parse(reindex(source, collections)))
+      return verdict.allowed ? 'allowed' : verdict.code
+    }
+    for (const rules of [policy, viewPolicy(policy)]) {
+      expect(decide(rules, 'staging')).toBe('allowed')
+      expect(decide(rules, 'staging', ['components'])).toBe('allowed')
+      expect(decide(rules, 'cold'), 'in no route').toBe('allowed')
+      expect(decide(rules, 'apart'), 'in no route, and of no collection').toBe('policy-denied')
+      expect(decide(rules, 'production'), 'in a route, and of no collection').toBe('collection-unknown')
+      expect(decide(rules, 'staging', ['components', 'archive'])).toBe('collection-unknown')
+      expect(decide(rules, 'staging', ['constructor'])).toBe('collection-unknown')
+      expect(decide(rules, 'nowhere')).toBe('database-unknown')
+    }
+    const { collections: _, ...older } = viewPolicy(policy)
+    expect(decide(older, 'staging'), 'an agent that knows no collections').toBe('collection-unknown')
+  })
+
   test('names a table by itself or by what it is a part of', () => {
     const [route] = policy.routes
     if (!route) throw new Error('no route')
@@ -68,6 +104,21 @@ describe('the policy', () => {
     expect(routeAllows(route, [named('public', 'Component')])).toBe(true)
     expect(routeAllows(route, [named('audit', 'Component')])).toBe(false)
     expect(routeAllows(route, [named('public', 'Session_1'), named('public', 'Session')])).toBe(false)
+  })
+})
+
+describe('the view of a policy', () => {
+  test('tells of a collection whose rows are in it, and not a word of how it is made', () => {
+    const view = viewPolicy(policy)
+    expect(view.collections).toEqual({ components: { database: 'staging' }, archive: { database: 'cold' } })
+    expect(JSON.stringify(view)).not.toMatch(/select|Component"|title/)
+    expect(policyViewSchema.parse(policy).collections, 'whatever was sent').toEqual(view.collections)
+  })
+
+  test('is what it was before there were collections where there are none', () => {
+    const bare = policySchema.parse({ databases: { a: { role: 'source' } } })
+    expect(viewPolicy(bare)).not.toHaveProperty('collections')
+    expect(policyViewSchema.parse(viewPolicy(bare))).toEqual(viewPolicy(bare))
   })
 })
 

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { databaseNameSchema, tablesSchema, type JobParams } from './job.ts'
+import { aliasSchema, databaseNameSchema, MAX_COLLECTIONS, tablesSchema, type JobParams } from './job.ts'
 import type { ArchiveKind } from './manifest.ts'
+import { collectionsSchema } from './mapping.ts'
 import { parseTablePattern, type TableName } from './table-pattern.ts'
 import { SyncError, type SyncErrorCode } from './sync-error.ts'
 
@@ -28,6 +29,8 @@ const routeSchema = z.strictObject({
     .default({ include: ['*.*'], exclude: [] }),
   /** Refuse when a table would lose more than this share of its rows, in percent. Absent: no guard. */
   max_row_drop_pct: z.number().min(0).max(100).optional(),
+  /** Aliases of the collections that follow what flows here. Absent: all whose rows are in `to`. */
+  collections: z.array(aliasSchema).max(MAX_COLLECTIONS).optional(),
 })
 export type Route = z.infer<typeof routeSchema>
 
@@ -44,8 +47,29 @@ export const policySchema = z.strictObject({
   /** `checksums`: rows and an order-independent checksum of every table; `counts`: rows only. */
   verify: z.enum(['checksums', 'counts']).default('checksums'),
   limits: limitsSchema.default({ concurrent_jobs: 1, connections_per_database: 4, lock_attempts: 8 }),
+  /** Search collections by their aliases: how rows become documents. */
+  collections: collectionsSchema.default({}),
 })
 export type Policy = z.infer<typeof policySchema>
+
+/** The policy as the control plane sees it: of a collection only whose rows are in it, never how it is made of them. */
+export const policyViewSchema = policySchema.extend({
+  collections: z.record(aliasSchema, z.object({ database: databaseNameSchema })).optional(),
+})
+export type PolicyView = z.infer<typeof policyViewSchema>
+
+export function viewPolicy({ collections, ...rest }: Policy): PolicyView {
+  const told = Object.entries(collections).flatMap(([alias, { database }]) =>
+    database === undefined ? [] : [[alias, { database }] as const],
+  )
+  // A control plane that does not know the word would refuse it, and need not where there is nothing to say.
+  return told.length === 0 ? rest : { ...rest, collections: Object.fromEntries(told) }
+}
+
+/** What decides about a job, of a policy or of its view. */
+export type Rules = Pick<Policy, 'databases' | 'routes'> & {
+  collections?: Record<string, { database?: string | undefined }> | undefined
+}
 
 /** SHA-256 (hex) of the parsed policy in canonical form: the same for the same meaning, whatever the file's layout. */
 export function policySha256(policy: Policy): string {
@@ -77,9 +101,9 @@ export type PolicyVerdict =
  * Deny by default. `archive` is needed for a restore. A safety backup may always go back to where it was taken from,
  * when that database is a target of some route.
  */
-export function evaluatePolicy(policy: Policy, params: JobParams, archive?: ArchiveOrigin): PolicyVerdict {
+export function evaluatePolicy(policy: Rules, params: JobParams, archive?: ArchiveOrigin): PolicyVerdict {
   const named =
-    params.kind === 'export'
+    params.kind === 'export' || params.kind === 'reindex'
       ? [params.source]
       : params.kind === 'sync'
         ? [params.source, params.target]
@@ -103,6 +127,8 @@ export function evaluatePolicy(policy: Policy, params: JobParams, archive?: Arch
         return deny('same-database', 'Source and target are the same database.', 'Name two different databases.')
       }
       return evaluateFlow(policy, params.source, params.target)
+    case 'reindex':
+      return evaluateReindex(policy, params.source, params.collections)
     case 'undo':
       return isTargeted(policy, params.target)
         ? { allowed: true, route: undefined }
@@ -117,7 +143,41 @@ export function evaluatePolicy(policy: Policy, params: JobParams, archive?: Arch
   }
 }
 
-function isTargeted(policy: Policy, name: string): boolean {
+/** Aliases of the collections whose rows are in a database. */
+export function collectionsOf({ collections = {} }: Rules, database: string): string[] {
+  return Object.keys(collections).filter((alias) => collections[alias]?.database === database)
+}
+
+function evaluateReindex(policy: Rules, source: string, asked: string[] | undefined): PolicyVerdict {
+  const own = collectionsOf(policy, source)
+  const isRouted = policy.routes.some(({ from, to }) => from === source || to === source)
+  if (own.length === 0 && !isRouted) {
+    return deny(
+      'policy-denied',
+      `The policy has neither a route nor a collection with "${source}".`,
+      'Add the collection to agent.yaml on the agent, if it is meant.',
+    )
+  }
+  if (own.length === 0) {
+    return deny(
+      'collection-unknown',
+      `No collection of the policy is made of the rows of "${source}".`,
+      'Collections stand in agent.yaml on the agent.',
+    )
+  }
+  const foreign = asked?.find((alias) => !own.includes(alias))
+  if (foreign === undefined) return { allowed: true, route: undefined }
+  const elsewhere = Object.hasOwn(policy.collections ?? {}, foreign) ? policy.collections?.[foreign] : undefined
+  return deny(
+    'collection-unknown',
+    elsewhere
+      ? `The collection "${foreign}" is not made of the rows of "${source}".`
+      : `The agent knows no collection "${foreign}".`,
+    `Of "${source}" it knows: ${own.join(', ')}.`,
+  )
+}
+
+function isTargeted(policy: Rules, name: string): boolean {
   return policy.databases[name]?.role !== 'source' && policy.routes.some((route) => route.to === name)
 }
 
@@ -133,7 +193,7 @@ export function policyError(verdict: Extract<PolicyVerdict, { allowed: false }>)
   return new SyncError(verdict.code, verdict.message, { hint: verdict.hint })
 }
 
-function evaluateFlow(policy: Policy, from: string, to: string): PolicyVerdict {
+function evaluateFlow(policy: Rules, from: string, to: string): PolicyVerdict {
   const target = policy.databases[to]
   const route = policy.routes.find((line) => line.from === from && line.to === to)
   if (route && target?.role !== 'source' && policy.databases[from]?.role !== 'target') return { allowed: true, route }
@@ -151,7 +211,7 @@ function evaluateFlow(policy: Policy, from: string, to: string): PolicyVerdict {
   )
 }
 
-function known(policy: Policy): string {
+function known(policy: Rules): string {
   return Object.keys(policy.databases).join(', ') || 'none'
 }
 

@@ -14,7 +14,8 @@ import { jobStates } from './job-state.ts'
 import { archiveSummarySchema } from './manifest.ts'
 import { sha256Schema } from './order.ts'
 import { planViewSchema, tableProofSchema } from './plan.ts'
-import { policySchema } from './policy.ts'
+import { policyViewSchema } from './policy.ts'
+import { searchResultSchema } from './search.ts'
 
 /**
  * Bodies of protocol v1 (docs/PROTOCOL.md). Requests are strict, replies are loose: an older agent ignores what a newer
@@ -47,7 +48,7 @@ export const inventorySchema = z.object({
 export const pollRequestSchema = z.strictObject({
   version: z.string().max(64),
   boot_id: z.string().max(64),
-  policy: policySchema,
+  policy: policyViewSchema,
   policy_sha256: sha256Schema,
   trusted_kids: z.array(z.string().max(128)).max(32),
   databases: z.array(inventorySchema).max(200),
@@ -126,6 +127,8 @@ export const jobResultSchema = z.object({
   undoable: z.boolean().optional(),
   /** Rows written to the replaced tables while the job ran: they are in the previous tables, not in the new ones. */
   late_writes: z.int().nonnegative().optional(),
+  /** What became of the search index. A job that succeeded may have left it stale: `reindex` mends that alone. */
+  search: searchResultSchema.optional(),
   seconds: z.number().nonnegative(),
   peak_rss_mb: z.number().nonnegative(),
 })

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { aliasSchema } from './mapping.ts'
+import { aliasSchema, MAX_COLLECTIONS } from './job.ts'
 
 /** What a job does to the search index, as plans and results tell it. Names and numbers. */
 
@@ -45,6 +45,6 @@ export type CollectionResult = z.infer<typeof collectionResultSchema>
 export const searchResultSchema = z.object({
   /** `stale` as soon as one collection is. */
   state: z.enum(['fresh', 'stale']),
-  collections: z.array(collectionResultSchema).max(200),
+  collections: z.array(collectionResultSchema).max(MAX_COLLECTIONS),
 })
 export type SearchResult = z.infer<typeof searchResultSchema>

@@ -56,7 +56,7 @@ export function resultText(job: Job, result: JobResult): string {
     const rows = formatNumberOf(result.late_writes, 'row')
     lines.push(`late writes    ${rows} written to the replaced tables meanwhile: kept there, not in the new ones`)
   }
-  if (result.undoable && params.kind !== 'export') lines.push(`undo: pnpm agent undo --to ${params.target} ${job.id}`)
+  if (result.undoable && 'target' in params) lines.push(`undo: pnpm agent undo --to ${params.target} ${job.id}`)
   return lines.join('\n')
 }
 

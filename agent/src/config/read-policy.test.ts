@@ -27,6 +27,11 @@ test('what the file leaves out has its default, and the layout of the file does 
   expect(policySha256(other)).toBe(policySha256(policy))
 })
 
+test('a collection without a database is made of the rows of the only one that routes lead to', () => {
+  const text = `${BASE}collections:\n  parts: { from: a, fields: [{ name: t, type: string }] }\n`
+  expect(parsePolicy(text, 'agent.yaml').collections['parts']).toMatchObject({ database: 'staging', id: 'id', keep: 1 })
+})
+
 test.each([
   ['routes: [', /^line 1, column/],
   ['', /^the file: /],
@@ -37,6 +42,32 @@ test.each([
   ],
   [`${BASE}  - { from: constructor, to: staging }\n`, /^routes\.1: no database is named "constructor"$/],
   [`${BASE}limits: { lock_attempts: 0 }\n`, /^limits\.lock_attempts: /],
+  [
+    `${BASE}collections:\n  parts: { database: constructor, from: a, fields: [{ name: t, type: string }] }\n`,
+    /^collections\.parts: no database is named "constructor"$/,
+  ],
+  [
+    `${BASE}collections:\n  parts: { fields: [{ name: t, type: string }] }\n`,
+    /^collections\.parts: name a table or view/,
+  ],
+  [
+    `${BASE}collections:\n  parts: { from: a, sql: select 1, fields: [{ name: t, type: string }] }\n`,
+    /^collections\.parts: from and sql are both there/,
+  ],
+  [
+    BASE.replace('to: staging }', 'to: staging, collections: [parts] }'),
+    /^routes\.0\.collections: no collection is named "parts"$/,
+  ],
+  [
+    `${BASE.replace('to: staging }', 'to: staging, collections: [parts] }')}collections:
+  parts: { database: production, from: a, fields: [{ name: t, type: string }] }\n`,
+    /^routes\.0\.collections: "parts" is made of the rows of "production", not of "staging"$/,
+  ],
+  [
+    `${BASE.replace('staging: { role: target }', 'staging: { role: target }\n  preview: { role: target }')}  - { from: production, to: preview }
+collections:\n  parts: { from: a, fields: [{ name: t, type: string }] }\n`,
+    /^collections\.parts: name its database: routes lead to none or to several$/,
+  ],
 ])('%j is told by place', (text, finding) => {
   expect(detailsOf(text)).toEqual([expect.stringMatching(finding)])
 })

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import type { Mapping } from '@multiboard-sync/shared/mapping'
 import { policySchema, policySha256, type Policy } from '@multiboard-sync/shared/policy'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { parse, YAMLParseError } from 'yaml'
@@ -40,14 +41,47 @@ export function parsePolicy(text: string, path: string): Policy {
     })
   }
   const parsed = policySchema.safeParse(raw)
-  const findings = parsed.success
-    ? contradictions(parsed.data)
-    : parsed.error.issues.map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`)
-  if (parsed.success && findings.length === 0) return parsed.data
+  const policy = parsed.success ? nameDatabases(parsed.data) : undefined
+  const findings = policy
+    ? [...contradictions(policy), ...contradictoryCollections(policy)]
+    : (parsed.error?.issues ?? []).map((issue) => `${issue.path.join('.') || 'the file'}: ${issue.message}`)
+  if (policy && findings.length === 0) return policy
   throw new SyncError('config-invalid', `${path} is not a valid policy.`, {
     hint: 'agent.example.yaml shows its form.',
     details: findings,
   })
+}
+
+/** A collection that names no database is made of the rows of the only one that routes lead to. */
+function nameDatabases(policy: Policy): Policy {
+  const targets = [...new Set(policy.routes.map(({ to }) => to))]
+  const only = targets.length === 1 ? targets[0] : undefined
+  const named = Object.entries(policy.collections).map(([alias, mapping]): [string, Mapping] => [
+    alias,
+    mapping.database === undefined && only !== undefined ? { ...mapping, database: only } : mapping,
+  ])
+  return { ...policy, collections: Object.fromEntries(named) }
+}
+
+function contradictoryCollections({ databases, routes, collections }: Policy): string[] {
+  const ofMappings = Object.entries(collections).flatMap(([alias, { database, from, sql }]) => {
+    const findings: string[] = []
+    if (from === undefined && sql === undefined) findings.push('name a table or view with from, or a query with sql')
+    if (from !== undefined && sql !== undefined) findings.push('from and sql are both there; only one can be meant')
+    if (database === undefined) findings.push('name its database: routes lead to none or to several')
+    else if (!Object.hasOwn(databases, database)) findings.push(`no database is named "${database}"`)
+    return findings.map((finding) => `collections.${alias}: ${finding}`)
+  })
+  const ofRoutes = routes.flatMap(({ to, collections: named = [] }, index) =>
+    named.flatMap((alias) => {
+      const database = Object.hasOwn(collections, alias) ? collections[alias]?.database : undefined
+      if (!Object.hasOwn(collections, alias)) return [`routes.${index}.collections: no collection is named "${alias}"`]
+      return database === undefined || database === to
+        ? []
+        : [`routes.${index}.collections: "${alias}" is made of the rows of "${database}", not of "${to}"`]
+    }),
+  )
+  return [...ofMappings, ...ofRoutes]
 }
 
 /** What has the right form and cannot be meant. */

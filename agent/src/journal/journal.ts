@@ -1,7 +1,13 @@
 import { readdir, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
-import { databaseNameSchema, jobIdSchema, jobParamsSchema, type JobParams } from '@multiboard-sync/shared/job'
+import {
+  aliasSchema,
+  databaseNameSchema,
+  jobIdSchema,
+  jobParamsSchema,
+  type JobParams,
+} from '@multiboard-sync/shared/job'
 import { archiveKindSchema, type ArchiveKind } from '@multiboard-sync/shared/manifest'
 import { jobResultSchema, type JobResult } from '@multiboard-sync/shared/protocol'
 import { openJsonLines, readJsonLines } from './json-lines.ts'
@@ -17,6 +23,8 @@ import { openJsonLines, readJsonLines } from './json-lines.ts'
  *
  * Engines that load beside write staging ─► staged ─► loaded ─► built ─► proven before `committing`, the backup anywhere in
  * between, and `tidied` when nothing of theirs is left to do in the target. Without it the next boot tidies up.
+ *
+ * A job that reindexes writes reindexing ─► (generation-made | adopting)* ─► reindexed, after `committed` or by itself.
  */
 
 /** Long enough to look into an old failure; finished journals are small. */
@@ -48,6 +56,13 @@ const stepSchemas = {
   /** Written before COMMIT is sent. */
   committing: z.looseObject({}),
   committed: z.looseObject({}),
+  /** Written before the first write to the search server. */
+  reindexing: z.looseObject({ source: databaseNameSchema, aliases: z.array(aliasSchema) }),
+  /** Written right before the collection is created. */
+  'generation-made': z.looseObject({ alias: aliasSchema, collection: z.string() }),
+  /** Written before a plain collection makes room for the alias that takes its name. */
+  adopting: z.looseObject({ alias: aliasSchema, collection: z.string(), plain: z.string() }),
+  reindexed: z.looseObject({}),
   finished: z.object({ result: jobResultSchema }),
 }
 type Steps = { [Step in keyof typeof stepSchemas]: z.input<(typeof stepSchemas)[Step]> }

@@ -44,6 +44,31 @@ it('computes rate and remaining time of the phase from the last five seconds', a
   expect(progress.at(-1)).toMatchObject({ bytes_per_second: 9000, eta_seconds: 4 })
 })
 
+it('computes rate and remaining time of a collection from its documents, and begins anew with the next one', async () => {
+  const { clock, progress, reporter } = startReporter()
+  reporter.phase('reindexing')
+  reporter.progress({ table: 'components', documents: 0, documentsTotal: 100_000 })
+  for (let second = 1; second <= 10; second += 1) {
+    await clock.pass(1000)
+    reporter.progress({ documents: second * 1000 })
+  }
+  expect(progress.at(-1)).toMatchObject({
+    table: 'components',
+    documents: 10_000,
+    documents_total: 100_000,
+    documents_per_second: 1000,
+    eta_seconds: 90,
+  })
+  reporter.progress({ waitingFor: 'Typesense' })
+  expect(progress.at(-1)).toMatchObject({ waiting_for: 'Typesense' })
+  reporter.progress({ waitingFor: undefined })
+  expect(progress.at(-1)).not.toHaveProperty('waiting_for')
+  reporter.progress({ table: 'suppliers', documents: 0, documentsTotal: 10 })
+  await clock.pass(1000)
+  reporter.progress({ documents: 5 })
+  expect(progress.at(-1)).toMatchObject({ table: 'suppliers', documents_per_second: 5, eta_seconds: 1 })
+})
+
 it('says no remaining time when nothing moves or the size is not known', async () => {
   const { clock, progress, reporter } = startReporter()
   reporter.phase('loading')

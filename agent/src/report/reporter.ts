@@ -25,6 +25,11 @@ interface ProgressUpdate {
   bytes?: number
   /** Expected bytes of this phase. */
   bytesTotal?: number
+  /** Of the collection in work, whose alias is `table`. A smaller number than before begins the count, and its rate, anew. */
+  documents?: number
+  documentsTotal?: number
+  /** Who keeps the job waiting; `undefined` when nobody does any more. Sent at once when it changes. */
+  waitingFor?: 'Typesense' | undefined
 }
 
 export interface Reporter {
@@ -50,8 +55,9 @@ export interface ReporterOptions {
 }
 
 /**
- * The rate is that of the last 5 seconds or so. The remaining time is that of the current phase: its missing bytes at the
- * current rate; it is absent when the phase has no known size, nothing moves, or an estimated size was too small.
+ * The rate is that of the last 5 seconds or so. The remaining time is that of the current phase, or of the collection in
+ * work: its missing bytes or documents at the current rate; it is absent when there is no known size, nothing moves, or an
+ * estimated size was too small.
  */
 export function createReporter(sinks: readonly ReportSink[], options: ReporterOptions = {}): Reporter {
   const { clock = systemClock, redact = (text) => text } = options
@@ -60,6 +66,7 @@ export function createReporter(sinks: readonly ReportSink[], options: ReporterOp
   let hasBegun = false
   let counters = noCounters()
   let rate = createRate(startMs)
+  let documentRate = createRate(startMs)
   let sentAtMs = Number.NEGATIVE_INFINITY
   let isUnsent = false
 
@@ -68,7 +75,8 @@ export function createReporter(sinks: readonly ReportSink[], options: ReporterOp
     const nowMs = clock.monotonicMs()
     sentAtMs = nowMs
     isUnsent = false
-    const progress = toProgress(current, counters, rate.bytesPerSecond(nowMs), (nowMs - startMs) / 1000, redact)
+    const rates = { bytes: rate.perSecond(nowMs), documents: documentRate.perSecond(nowMs) }
+    const progress = toProgress(current, counters, rates, (nowMs - startMs) / 1000, redact)
     for (const sink of sinks) sink.progress(progress)
   }
   const event: Reporter['event'] = (type, data = {}, level = 'info') => {
@@ -90,31 +98,44 @@ export function createReporter(sinks: readonly ReportSink[], options: ReporterOp
       current = phase
       counters = noCounters()
       rate = createRate(clock.monotonicMs())
+      documentRate = createRate(clock.monotonicMs())
       for (const sink of sinks) sink.phase(phase)
       event('job.phase', { phase })
       isUnsent = true
       send()
     },
     progress: (update) => {
-      const isMilestone = update.tablesDone !== undefined && update.tablesDone !== counters.tablesDone
-      counters = { ...counters, ...update }
+      const isMilestone =
+        (update.tablesDone !== undefined && update.tablesDone !== counters.tablesDone) ||
+        ('waitingFor' in update && update.waitingFor !== counters.waitingFor)
       const nowMs = clock.monotonicMs()
+      if ((update.documents ?? Number.POSITIVE_INFINITY) < (counters.documents ?? 0)) documentRate = createRate(nowMs)
+      counters = { ...counters, ...update }
       rate.sample(nowMs, counters.bytes)
+      documentRate.sample(nowMs, counters.documents ?? 0)
       isUnsent = true
       if (isMilestone || nowMs - sentAtMs >= PROGRESS_EVERY_MS) send()
     },
   }
 }
 
-type Counters = Required<Omit<ProgressUpdate, 'table'>> & { table?: string | undefined }
+type Counted = 'tablesDone' | 'tablesTotal' | 'rows' | 'bytes' | 'bytesTotal'
+type Counters = ProgressUpdate & Required<Pick<ProgressUpdate, Counted>>
 
 function noCounters(): Counters {
   return { tablesDone: 0, tablesTotal: 0, rows: 0, bytes: 0, bytesTotal: 0 }
 }
 
-function toProgress(phase: Phase, counters: Counters, rate: number, elapsedS: number, redact: Redact): Progress {
-  const { table, tablesDone, tablesTotal, rows, bytes, bytesTotal } = counters
-  const missing = bytesTotal - bytes
+function toProgress(
+  phase: Phase,
+  counters: Counters,
+  rates: { bytes: number; documents: number },
+  elapsedS: number,
+  redact: Redact,
+): Progress {
+  const { table, tablesDone, tablesTotal, rows, bytes, bytesTotal, documents, documentsTotal, waitingFor } = counters
+  const [missing, rate] =
+    documents === undefined ? [bytesTotal - bytes, rates.bytes] : [(documentsTotal ?? 0) - documents, rates.documents]
   return {
     phase,
     ...(table === undefined ? {} : { table: redact(table) }),
@@ -123,7 +144,10 @@ function toProgress(phase: Phase, counters: Counters, rate: number, elapsedS: nu
     rows,
     bytes,
     bytes_total: bytesTotal,
-    bytes_per_second: Math.round(rate),
+    bytes_per_second: Math.round(rates.bytes),
+    ...(documents === undefined ? {} : { documents, documents_per_second: Math.round(rates.documents) }),
+    ...(documentsTotal === undefined ? {} : { documents_total: documentsTotal }),
+    ...(waitingFor === undefined ? {} : { waiting_for: waitingFor }),
     ...(missing > 0 && rate > 0 ? { eta_seconds: Math.round(missing / rate) } : {}),
     elapsed_seconds: Math.round(elapsedS * 10) / 10,
   }

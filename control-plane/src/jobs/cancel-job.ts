@@ -6,8 +6,8 @@ import { jobColumns, jobUnknown, selectJob, stateNow, type JobRow } from './job-
 
 /**
  * Asks a job to stop. Before its lease it is canceled at once; later its agent is told, and stops unless the job is past
- * the point of no return. A second time changes nothing. Throws `not-found`, `job-finished`, and `too-late` from the
- * phase swapping on.
+ * the point of no return. A second time changes nothing. Throws `not-found`, `job-finished`, and from the phase swapping
+ * on `too-late`, but not for a reindex alone, which has no such point.
  */
 export async function cancelJob(database: Database, id: string, person: string): Promise<JobRow> {
   return await database.transaction(async (transaction) => {
@@ -16,7 +16,7 @@ export async function cancelJob(database: Database, id: string, person: string):
     if (job.state === 'canceled' || job.cancel_requested_at !== null) return job
     const current = stateNow(job)
     if (current === 'succeeded' && job.target_state === 'changed') throw succeededAlready()
-    const next = nextState(current, { type: 'cancel', phase: job.phase })
+    const next = nextState(current, { type: 'cancel', phase: job.phase, kind: job.kind })
     // A lease that lapsed stays as it is written, so that the next poll says `job.lost` once.
     const state = current === 'lost' ? job.state : next
     const [changed] = await transaction.query<JobRow>(writeCancel, [job.id, state, isFinished(state)])

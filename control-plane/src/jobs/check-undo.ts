@@ -50,6 +50,9 @@ export function changedTarget(job: JobRow): string {
   const { params } = job
   const state = stateNow(job)
   if (params.kind === 'export') throw nothing('An export changes no database.', 'Undo a sync, a restore or an undo.')
+  if (params.kind === 'reindex') {
+    throw nothing('A reindex changes no database.', 'Ask for a reindex again: it makes the index equal to the rows.')
+  }
   if (params.dry_run === true) throw nothing('The job was a dry run: it changed nothing.', 'There is nothing to do.')
   if (!isFinished(state)) {
     const hint = 'Cancel it, or wait for its end. Of a lost job only its agent knows what it changed.'

@@ -1,9 +1,9 @@
 import {
   evaluatePolicy,
   policyError,
-  policySchema,
+  policyViewSchema,
   type ArchiveOrigin,
-  type Policy,
+  type PolicyView,
 } from '@multiboard-sync/shared/policy'
 import type { JobParams } from '@multiboard-sync/shared/job'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
@@ -12,7 +12,7 @@ import type { Queries } from '../store/open-database.ts'
 
 interface Candidate {
   id: string
-  policy: Policy
+  policy: PolicyView
 }
 
 /**
@@ -57,7 +57,7 @@ async function readCandidates(queries: Queries, asked: string | undefined): Prom
     })
   }
   const known = rows.flatMap(({ id, policy }) => {
-    const parsed = policySchema.safeParse(policy)
+    const parsed = policyViewSchema.safeParse(policy)
     return parsed.success ? [{ id, policy: parsed.data }] : []
   })
   if (known.length === 0) {

@@ -6,7 +6,7 @@ import { appendEvents, controlEvent } from '../events/append-events.ts'
 import type { Database, Queries } from '../store/open-database.ts'
 import { chooseAgent } from './choose-agent.ts'
 import { checkUndo } from './check-undo.ts'
-import { changesNothing, readJob, type JobRow } from './job-row.ts'
+import { readJob, type JobRow } from './job-row.ts'
 
 // Long enough for an agent that restarts, short enough that nobody is surprised by a sync they had forgotten.
 const START_WITHIN_S = 3600
@@ -45,9 +45,13 @@ export async function createJob(
   })
 }
 
-/** What only one job at a time may hold. What changes nothing holds nothing that another job could want. */
+/**
+ * What only one job at a time may hold. What changes nothing holds nothing that another job could want; a reindex reads
+ * rows that no other job may exchange meanwhile.
+ */
 function exclusiveKey(params: JobParams, id: string): string {
-  return params.kind === 'export' || changesNothing(params) ? `source-only:${id}` : `target:${params.target}`
+  if (params.kind === 'export' || params.dry_run === true) return `source-only:${id}`
+  return `target:${params.kind === 'reindex' ? params.source : params.target}`
 }
 
 interface KeyUse {

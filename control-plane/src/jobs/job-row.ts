@@ -93,12 +93,12 @@ export function stateNow(job: Pick<JobRow, 'state' | 'lost_at' | 'start_before' 
 /** What can be said of the target when nobody reports any more: from loading on, only the agent knows. */
 export function targetStateWhenLost(job: Pick<JobRow, 'params' | 'phase'>): TargetState {
   const isHarmless = job.phase === null || ['preflight', 'exporting', 'backing-up'].includes(job.phase)
-  return changesNothing(job.params) || isHarmless ? 'untouched' : 'unknown'
+  return changesNoDatabase(job.params) || isHarmless ? 'untouched' : 'unknown'
 }
 
-/** True for what only reads: exports, and plans that are not carried out. */
-export function changesNothing(params: JobParams): boolean {
-  return params.kind === 'export' || params.dry_run === true
+/** True for what changes no database: exports, the search alone, and plans that are not carried out. */
+function changesNoDatabase({ kind, dry_run }: JobParams): boolean {
+  return kind === 'export' || kind === 'reindex' || dry_run === true
 }
 
 /** A job as people see it. */
