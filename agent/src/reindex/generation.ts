@@ -18,6 +18,8 @@ const generationSchema = z.object({
   mapping_sha256: z.string(),
   /** `building` until its documents were proven. */
   state: z.enum(['building', 'complete']),
+  /** Of the documents' texts as they were when they were last proven (sum-documents.ts); absent while they are changed. */
+  documents_checksum: z.string().optional(),
   /** The job that last brought it up to date. */
   updated_by: jobIdSchema.optional(),
   /** The job that pointed the alias away from it: an undo of that job points it back. */
