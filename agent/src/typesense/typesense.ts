@@ -71,6 +71,10 @@ export interface Typesense extends AsyncDisposable {
   queuedWrites(): Promise<number>
   /** Undefined where the key may not read metrics. */
   capacity(): Promise<Capacity | undefined>
+  /** Which rights the key lacks, as `resource:action`: see probe-rights.ts. `probe` is a name that no collection has. */
+  missingRights(alias: string, probe: string): Promise<string[]>
+  /** Names of the sets there are; none before version 30. Throws `search-auth` where the key may not list them. */
+  listSets(): Promise<{ synonymSets: string[]; curationSets: string[] }>
   /** Alias to real name. */
   listAliases(): Promise<Map<string, string>>
   /** Points an alias, and reads it back. Throws `search-failed` when it does not point there then. */
@@ -86,6 +90,8 @@ export interface Typesense extends AsyncDisposable {
     synonymSets?: string[]
     curationSets?: string[]
   }): Promise<void>
+  /** From version 30 on: a copy with all documents and links, under a new name. The server answers when it is whole. */
+  copyCollection(from: string, to: string): Promise<void>
   /** Replaces the metadata. */
   setMetadata(name: string, metadata: Record<string, unknown>): Promise<void>
   /** Drops a collection by its real name, after reading all aliases. Throws `search-changed` when one points to it, or is called so. */
@@ -97,7 +103,7 @@ export interface Typesense extends AsyncDisposable {
   importDocuments(
     name: string,
     body: Buffer,
-    options: { lines: number; action: 'create' | 'upsert' },
+    options: { lines: number; action: 'create' | 'upsert'; signal?: AbortSignal },
   ): Promise<RefusedLine[]>
   /** In lists that fit a proxy's limits. Ids that are not there are ignored. Answers how many were deleted. */
   deleteDocuments(name: string, ids: string[]): Promise<number>

@@ -1,0 +1,218 @@
+import http, { type IncomingMessage } from 'node:http'
+import https from 'node:https'
+import { pipeline, Transform, type Readable } from 'node:stream'
+import { urlToHttpOptions } from 'node:url'
+import { fromAnswer, fromNetworkError, isOurs, type Answer, type Doing } from './search-error.ts'
+
+/*
+ * The wire: one keep-alive agent for every request of this search server, no redirects, answers of bounded size.
+ * A request is sent once; only a GET that met a connection which the server was just closing is sent again at once.
+ */
+
+/** More than the imports in flight, so that a look at the queue does not wait behind them. */
+const MAX_SOCKETS = 4
+/** Below the 5 s after which many servers and proxies close an idle connection: whoever closes first has no race. */
+const KEEP_IDLE_MS = 4000
+const CONNECT_TIMEOUT_MS = 10_000
+/** Not one byte more taken for so long, while a body is sent. */
+const SEND_IDLE_MS = 60_000
+/** Of an answer or a stream that has begun. */
+const RECEIVE_IDLE_MS = 60_000
+/** Of a small write behind a big import of the same collection. */
+const REPLY_TIMEOUT_MS = 120_000
+/** Errors, aliases, a document. */
+const ANSWER_MAX_BYTES = 64 * 1024 * 1024
+const REFUSAL_MAX_BYTES = 64 * 1024
+
+export interface Request extends Doing {
+  method: string
+  /** With its query, encoded. Never normalised: an id may be `..`. */
+  path: string
+  body?: { bytes: Buffer | string; contentType: string }
+  /** From the last byte sent to the first byte of the answer. */
+  replyTimeoutMs?: number
+  maxBytes?: number
+  /** Ends this request alone. */
+  signal?: AbortSignal | undefined
+}
+
+export interface Wire extends AsyncDisposable {
+  /** The answer, when it is a success. Throws SyncError, of which AnswerError bears the status, or the signal's reason. */
+  send(request: Request): Promise<Answer>
+  /** The body of a success as it comes; it ends with a SyncError when the connection is cut. */
+  stream(request: Request): Promise<Readable>
+}
+
+export function openWire(options: { url: URL; apiKey: string; signal: AbortSignal }): Wire {
+  const isTls = options.url.protocol === 'https:'
+  const pool = { keepAlive: true, maxSockets: MAX_SOCKETS, timeout: KEEP_IDLE_MS }
+  const agent = isTls ? new https.Agent(pool) : new http.Agent(pool)
+  const { protocol, hostname, port } = urlToHttpOptions(options.url)
+  const prefix = options.url.pathname.replace(/\/+$/, '')
+  const open = isTls ? https.request : http.request
+
+  /** Sends one request and waits for the head of its answer. */
+  async function begin(request: Request, signal: AbortSignal): Promise<IncomingMessage> {
+    signal.throwIfAborted()
+    const { body } = request
+    const headers: http.OutgoingHttpHeaders = {
+      'x-typesense-api-key': options.apiKey,
+      accept: 'application/json, text/plain',
+      'user-agent': 'multiboard-sync-agent',
+    }
+    if (body) {
+      headers['content-type'] = body.contentType
+      headers['content-length'] = Buffer.byteLength(body.bytes)
+    }
+    const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
+    const path = `${prefix}${request.path}`
+    const outgoing = open({ protocol, hostname, port, agent, method: request.method, path, headers })
+    const timer = createTimer((what) => outgoing.destroy(new TimeoutError(what)))
+    const onAbort = (): void => void outgoing.destroy(new Error('aborted'))
+    signal.addEventListener('abort', onAbort, { once: true })
+    outgoing.once('socket', (socket) => {
+      if (socket.connecting) timer.start(CONNECT_TIMEOUT_MS, 'CONNECT_TIMEOUT')
+      socket.once(isTls ? 'secureConnect' : 'connect', () => timer.start(SEND_IDLE_MS, 'SEND_TIMEOUT'))
+      if (!socket.connecting) timer.start(SEND_IDLE_MS, 'SEND_TIMEOUT')
+    })
+    outgoing.once('finish', () => timer.start(request.replyTimeoutMs ?? REPLY_TIMEOUT_MS, 'REPLY_TIMEOUT'))
+    outgoing.once('response', resolve)
+    outgoing.once('error', (error: NodeJS.ErrnoException) => {
+      const isStale = outgoing.reusedSocket && error.code === 'ECONNRESET'
+      reject(isStale ? new StaleConnectionError(error) : error)
+    })
+    outgoing.end(body?.bytes)
+    try {
+      return await promise
+    } finally {
+      timer.stop()
+      signal.removeEventListener('abort', onAbort)
+      // What comes after the head reaches the reader of the answer.
+      outgoing.on('error', () => undefined)
+    }
+  }
+
+  async function exchange<T>(request: Request, read: (response: IncomingMessage) => Promise<T>): Promise<T> {
+    const signal = request.signal ? AbortSignal.any([options.signal, request.signal]) : options.signal
+    try {
+      const response = await begin(request, signal).catch(async (error: unknown) => {
+        if (!(error instanceof StaleConnectionError) || request.method !== 'GET') throw error
+        return await begin(request, signal)
+      })
+      const onAbort = (): void => void response.destroy(new Error('aborted'))
+      signal.addEventListener('abort', onAbort, { once: true })
+      response.once('close', () => signal.removeEventListener('abort', onAbort))
+      const status = response.statusCode ?? 0
+      const contentType = readType(response)
+      if (status >= 200 && status < 300 && isOurs({ contentType })) return await read(response)
+      const text = await readText(response, REFUSAL_MAX_BYTES, 'cut')
+      throw fromAnswer({ status, contentType, text }, request)
+    } catch (error) {
+      signal.throwIfAborted()
+      throw fromNetworkError(error, request.doing)
+    }
+  }
+
+  return {
+    send: async (request) =>
+      await exchange(request, async (response) => ({
+        status: response.statusCode ?? 0,
+        contentType: readType(response),
+        text: await readText(response, request.maxBytes ?? ANSWER_MAX_BYTES, 'refuse'),
+      })),
+    stream: async (request) =>
+      await exchange(request, async (response) => {
+        const guard = createGuard((error) => {
+          const { signal } = options
+          return signal.aborted ? asError(signal.reason) : fromNetworkError(error, request.doing)
+        })
+        pipeline(response, guard, () => undefined)
+        return guard
+      }),
+    async [Symbol.asyncDispose]() {
+      agent.destroy()
+    },
+  }
+}
+
+class TimeoutError extends Error {
+  readonly code: string
+
+  constructor(code: string) {
+    super(`No answer in time (${code}).`)
+    this.code = code
+  }
+}
+
+class StaleConnectionError extends Error {
+  readonly code = 'ECONNRESET'
+
+  constructor(cause: Error) {
+    super('The server closed an idle connection.', { cause })
+  }
+}
+
+function createTimer(onTime: (what: string) => void) {
+  let timer: NodeJS.Timeout | undefined
+  return {
+    start(ms: number, what: string): void {
+      clearTimeout(timer)
+      timer = setTimeout(onTime, ms, what)
+    },
+    stop: (): void => clearTimeout(timer),
+  }
+}
+
+/** Ends a stream on which nothing comes, though somebody waits for it. */
+function createGuard(mapError: (error: Error) => Error): Transform {
+  const timer = createTimer((what) => {
+    const isOurTurn = guard.readableLength >= guard.readableHighWaterMark || guard.isPaused()
+    if (isOurTurn) timer.start(RECEIVE_IDLE_MS, what)
+    else guard.destroy(new TimeoutError(what))
+  })
+  const guard = new Transform({
+    transform(chunk: Buffer, _encoding, callback) {
+      timer.start(RECEIVE_IDLE_MS, 'RECEIVE_TIMEOUT')
+      callback(null, chunk)
+    },
+    flush(callback) {
+      timer.stop()
+      callback()
+    },
+    destroy(error, callback) {
+      timer.stop()
+      callback(error ? mapError(error) : null)
+    },
+  })
+  timer.start(RECEIVE_IDLE_MS, 'RECEIVE_TIMEOUT')
+  return guard
+}
+
+async function readText(response: IncomingMessage, maxBytes: number, whenLarger: 'cut' | 'refuse'): Promise<string> {
+  const timer = createTimer((what) => response.destroy(new TimeoutError(what)))
+  const chunks: Buffer[] = []
+  let bytes = 0
+  try {
+    timer.start(RECEIVE_IDLE_MS, 'RECEIVE_TIMEOUT')
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      timer.start(RECEIVE_IDLE_MS, 'RECEIVE_TIMEOUT')
+      bytes += chunk.length
+      if (bytes > maxBytes) {
+        if (whenLarger === 'cut') break
+        throw new TimeoutError('ANSWER_TOO_LARGE')
+      }
+      chunks.push(chunk)
+    }
+  } finally {
+    timer.stop()
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+function readType(response: IncomingMessage): string {
+  return response.headers['content-type']?.trim().toLowerCase() ?? ''
+}
+
+function asError(reason: unknown): Error {
+  return reason instanceof Error ? reason : new Error('aborted')
+}
