@@ -1,0 +1,159 @@
+import type { CollectionResult } from '@multiboard-sync/shared/search'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import type { Collection } from '../typesense/typesense.ts'
+import { waitUntilSettled } from '../typesense/wait-until-settled.ts'
+import { bePatient, type Patience } from './be-patient.ts'
+import { readGeneration, writeGeneration, type Generation } from './generation.ts'
+import { describeDrift } from './mapping/describe-drift.ts'
+import { openDocuments, type OpenDocuments } from './open-documents.ts'
+import type { PlannedReindex } from './planned-reindex.ts'
+import { proveDocuments } from './prove-documents.ts'
+import type { ReindexRun } from './reindex-run.ts'
+
+/*
+ * The search's part of an undo: the alias goes back to the generation that the undone job took it from, in seconds at any
+ * size.
+ *
+ * Promises: the generation is proven to hold what the rows are now, before the alias moves; what the alias leaves says which
+ * job has done so, so that an undo can be undone. A crash between two steps loses neither. Never: changes a document.
+ */
+
+/** As the swap asks before its exchange: long enough for a few requests. */
+const MIN_LEASE_MS = 5_000
+/** A control plane that is being restarted is back by then. */
+const LEASE_WAIT_MS = 180_000
+
+interface Found {
+  collection: Collection
+  generation: Generation
+}
+
+interface Instead {
+  instead: string
+}
+
+/**
+ * `undone`: the job that is undone. Answers why another way has to be gone when there is no such generation, or it is not what
+ * the rows are now. Throws `search-changed`, and what the database, the search server and the lease throw.
+ */
+export async function pointBack(
+  run: ReindexRun,
+  planned: PlannedReindex,
+  undone: string,
+): Promise<CollectionResult | Instead> {
+  const startedAt = performance.now()
+  const { alias } = planned
+  const patience = bePatient(run, alias)
+  const kept = await findKept(run, patience, { alias, undone })
+  if ('instead' in kept) return kept
+  const { name } = kept.collection
+  await using open = await openDocuments(run, alias, planned.compiled.mapping, { purpose: 'point the search back' })
+  const difference = findDifference(kept, open)
+  if (difference !== undefined) return { instead: difference }
+  const proven = await prove(run, open, name)
+  if ('instead' in proven) return proven
+  const present = await findPresent(run, patience, alias)
+  if (present?.collection.name !== name) {
+    await moveAlias(run, patience, { alias, from: present, to: name })
+  }
+  const { replaced_by: _, ...live } = kept.generation
+  await mark(run, patience, { ...kept, generation: { ...live, documents_checksum: open.checksum } })
+  await patience.ask(async () => await run.typesense.searchAll(alias))
+  return {
+    alias,
+    state: 'fresh',
+    mode: 'pointed-back',
+    reason: `the collection that job ${undone} took the alias from holds what the rows are again`,
+    collection: name,
+    documents: proven.documents,
+    upserted: 0,
+    deleted: 0,
+    compared: proven.compared,
+    seconds: Math.round(performance.now() - startedAt) / 1000,
+  }
+}
+
+/** The generation that the job took the alias from, read when nothing was queued any more. The last made where there are several. */
+async function findKept(
+  run: ReindexRun,
+  patience: Patience,
+  { alias, undone }: { alias: string; undone: string },
+): Promise<Found | Instead> {
+  await waitUntilSettled(run.typesense, { signal: run.signal, onWaiting: patience.onWaiting })
+  patience.onGoing()
+  const collections = await patience.ask(async () => await run.typesense.listCollections())
+  const [kept] = collections
+    .flatMap(withGeneration)
+    .filter(({ generation }) => generation.alias === alias && generation.replaced_by === undone)
+    .toSorted((a, b) => (a.generation.made_at < b.generation.made_at ? 1 : -1))
+  if (!kept) return { instead: `no collection is kept that job ${undone} took the alias from` }
+  if (kept.generation.state !== 'complete') return { instead: 'the collection that is kept was never proven' }
+  return kept
+}
+
+function withGeneration(collection: Collection): Found[] {
+  const generation = readGeneration(collection)
+  return generation ? [{ collection, generation }] : []
+}
+
+/** Why the kept collection is not what the rows make now; undefined as far as can be told without reading its documents. */
+function findDifference({ collection, generation }: Found, open: OpenDocuments): string | undefined {
+  const { compiled, documents, checksum } = open
+  if (generation.mapping_sha256 !== compiled.sha256) return 'the mapping has changed since the collection was kept'
+  const [drift] = describeDrift(compiled.schema, collection)
+  if (drift !== undefined) return `the collection that is kept is not what the mapping makes: ${drift}`
+  if (collection.documents !== documents) {
+    return `the collection that is kept holds ${collection.documents} documents, and there are ${documents} rows`
+  }
+  const isAsProven = generation.documents_checksum === undefined || generation.documents_checksum === checksum
+  return isAsProven ? undefined : 'rows have changed since the collection was kept'
+}
+
+async function prove(
+  run: ReindexRun,
+  open: OpenDocuments,
+  name: string,
+): Promise<{ documents: number; compared: number } | Instead> {
+  try {
+    // No limit on how much less it holds than what is live: it is what was there before.
+    return await proveDocuments(run, open, name, { before: undefined })
+  } catch (error) {
+    if (!(error instanceof SyncError) || error.code !== 'search-proof-failed') throw error
+    return { instead: `the collection that is kept is not what the rows are: ${error.message}` }
+  }
+}
+
+/** What the alias points to now; undefined when it points nowhere. Throws where that is none of ours to be replaced. */
+async function findPresent(run: ReindexRun, patience: Patience, alias: string): Promise<Found | undefined> {
+  const aliases = await patience.ask(async () => await run.typesense.listAliases())
+  const name = aliases.get(alias)
+  const collection =
+    name === undefined ? undefined : await patience.ask(async () => await run.typesense.findCollection(name))
+  if (!collection) return undefined
+  const generation = readGeneration(collection)
+  if (generation?.alias === alias) return { collection, generation }
+  throw new SyncError(
+    'search-changed',
+    `The alias ${alias} points to ${collection.name}, which is not of our making.`,
+    {
+      hint: 'Somebody else has set it. Point it back by hand, or ask for a reindex.',
+    },
+  )
+}
+
+/** First the mark, then the alias: without the mark nobody could undo this undo. */
+async function moveAlias(
+  run: ReindexRun,
+  patience: Patience,
+  { alias, from, to }: { alias: string; from: Found | undefined; to: string },
+): Promise<void> {
+  await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
+  if (from) await mark(run, patience, { ...from, generation: { ...from.generation, replaced_by: run.job } })
+  await patience.ask(async () => await run.typesense.putAlias(alias, to))
+  run.reporter.event('search.alias-set', { alias, collection: to, previous: from?.collection.name ?? null })
+}
+
+async function mark(run: ReindexRun, patience: Patience, { collection, generation }: Found): Promise<void> {
+  const metadata = { ...collection.metadata, ...writeGeneration(generation) }
+  await patience.ask(async () => await run.typesense.setMetadata(collection.name, metadata))
+}
