@@ -16,6 +16,21 @@ export interface CompiledMapping {
   documentsSql: string
   /** The tables that the documents are made of: `from` and what it reads as a view, or depends_on. */
   tables: TableName[]
-  /** Where every name of `tables` can be replaced by one in another schema: the same select over the previous tables. */
-  documentsSqlOver: ((schemas: ReadonlyMap<string, string>, tables: TableName[]) => string) | undefined
+  /**
+   * The same select over previous tables that lie under their own names in other schemas: `schemas` from the user's schemas to
+   * those, `tables` those that were replaced (partitions suffice). Undefined where not every name can be replaced, by the
+   * mapping (views) or for these tables (only some partitions of one were replaced).
+   */
+  documentsSqlOver: ((schemas: ReadonlyMap<string, string>, tables: TableName[]) => string | undefined) | undefined
+  /** What the rows are, for looking at them; made by compileMapping() for findUnfitRows(). */
+  rows: {
+    /** What stands after `from`; the rows are `r`. */
+    source: string
+    /** The id's text, in SQL. */
+    id: string
+    /** A unique index sees to it. */
+    uniqueId: boolean
+    /** Conditions of rows that cannot be documents, in SQL, and the ends of sentences that begin with "3 rows". */
+    checks: { sql: string; says: string }[]
+  }
 }

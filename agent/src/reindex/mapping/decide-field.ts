@@ -1,0 +1,198 @@
+import type { MappedField } from '@multiboard-sync/shared/mapping'
+import { quoteIdent } from '../../postgres/quote.ts'
+import type { FoundColumn, FoundType } from './found-type.ts'
+import { suggestName } from './suggest-name.ts'
+import { findRule, OBJECT_ARRAY, wideNumber, type TypeRule, type Unfit, type Way } from './type-rules.ts'
+
+/** A row that cannot be a document: an SQL condition, and the end of the sentence "3 rows …". */
+export interface Check {
+  sql: string
+  says: string
+}
+
+/** How a column's values are written. `json` is an SQL expression: JSON as text, NULL where the value is left out. */
+export interface Decided {
+  json: string
+  checks: Check[]
+  /** What was found, for the mapping's hash. */
+  found: string[]
+}
+
+export type Decision = Decided | { findings: string[] }
+
+/** The rows are `r` in every expression. */
+const column = (name: string) => `r.${quoteIdent(name)}`
+
+/** Decides one field by the table of types. `columns` are the rows'. */
+export function decideField(field: MappedField, columns: ReadonlyMap<string, FoundColumn>): Decision {
+  if (field.type === 'geopoint') return decidePoint(field, columns)
+  if (field.columns !== undefined) {
+    return { findings: [`\`columns\` is for a geopoint; name one \`column\` for a field of type ${field.type}.`] }
+  }
+  const name = field.column ?? field.name
+  const found = columns.get(name)
+  if (found === undefined) return { findings: [unknownColumn(name, columns)] }
+  const { type } = found
+  const way = findWay(field, type)
+  if (typeof way === 'string') return { findings: [way] }
+  const value = column(name)
+  const written = type.element && way.type !== 'object' ? writeArray(way, value) : way.json(value)
+  return {
+    json: written,
+    checks: [...missing(field, way.type === 'object' ? written : value), ...unfitChecks(field.name, way, value, type)],
+    found: [type.title],
+  }
+}
+
+export function unknownColumn(name: string, columns: ReadonlyMap<string, FoundColumn>): string {
+  return `the rows have no column \`${name}\`.${suggestName(name, [...columns.keys()])}`
+}
+
+/** The way that the table has for it, or a finding that tells the ways there are. */
+function findWay(field: MappedField, type: FoundType): Way | string {
+  const isArray = field.type.endsWith('[]')
+  const wanted = field.type.replace('[]', '')
+  const rule = findRule(type.element ?? type)
+  const isObject = rule.ways.some((way) => way.type === 'object')
+  if (isObject && isArray && wanted === 'object' && field.as === undefined && holdsArray(rule, type)) {
+    return allowed(OBJECT_ARRAY, field)
+  }
+  if ((type.element !== undefined) === isArray) {
+    const [way] = fitting(rule, type).filter(
+      (one) =>
+        one.type === wanted &&
+        (one.as === field.as || (one.as === undefined && one.type === 'string' && field.as === 'text')) &&
+        (one.approximate === undefined || field.approximate === true) &&
+        !(isArray && one.noArray),
+    )
+    if (way) return allowed(way, field)
+  }
+  return refusal(field, type, rule)
+}
+
+function holdsArray(rule: TypeRule, type: FoundType): boolean {
+  return type.element !== undefined || rule.types.includes('jsonb')
+}
+
+/** Rounded numbers inside an object are unfit, but where the mapping lets them through. */
+function allowed(way: Way, field: MappedField): Way {
+  if (!field.approximate || way.unfit === undefined) return way
+  return { ...way, unfit: way.unfit.filter((unfit) => unfit !== wideNumber) }
+}
+
+function fitting(rule: TypeRule, type: FoundType): Way[] {
+  return rule.ways.filter((way) => way.when === undefined || way.when.holds(type.element ?? type))
+}
+
+function refusal(field: MappedField, type: FoundType, rule: TypeRule): string {
+  const asked = `${field.type}${field.as === undefined ? '' : ` as ${field.as}`}`
+  const brackets = type.element ? '[]' : ''
+  const ways = fitting(rule, type)
+    .filter((way) => !(brackets && way.noArray))
+    .map((way) => {
+      const said = [`type: ${way.type}${brackets}`, ...(way.as ? [`as: ${way.as}`] : [])]
+      return [...said, ...(way.approximate ? ['approximate: true'] : [])].join(', ')
+    })
+  const isObject = rule.ways.some((way) => way.type === 'object')
+  if (isObject && holdsArray(rule, type)) ways.push('type: object[]')
+  const hint = ways.length === 0 ? '' : ` Write ${ways.map((way) => `{ ${way} }`).join(' or ')}, or ${rule.instead}.`
+  return ways.length === 0
+    ? `${type.title} cannot be searched: ${rule.instead}.`
+    : `${type.title} cannot become ${asked} exactly.${hint}`
+}
+
+/** JSON has no line breaks here: array_to_json() writes them only when asked to. */
+function writeArray(way: Way, value: string): string {
+  if (way.arrayJson) return way.arrayJson(value)
+  // An element that is NULL must not vanish: "null" is refused by the search server, and found as unfit before.
+  const one = `coalesce(${way.json('u.e')}, 'null')`
+  const all = `select string_agg(${one}, ',' order by u.n) from unnest(${value}) with ordinality as u(e, n)`
+  return `case when ${value} is not null then '[' || coalesce((${all}), '') || ']' end`
+}
+
+function missing(field: MappedField, written: string): Check[] {
+  if (field.optional) return []
+  return [{ sql: `${written} is null`, says: `have no value for ${field.name}, which is not optional` }]
+}
+
+function unfitChecks(field: string, way: Way, value: string, type: FoundType): Check[] {
+  const check = (unfit: Unfit, sql: string): Check => ({ sql, says: unfit.says(field) })
+  const unfit = way.unfit ?? []
+  if (!type.element) return unfit.map((one) => check(one, one.sql(value)))
+  if (way.type === 'object') return unfit.map((one) => check(one, one.sql(value)))
+  const some = (condition: string) => `exists (select from unnest(${value}) as u(e) where ${condition})`
+  return [
+    { sql: some('u.e is null'), says: `have a null among the elements of ${field}` },
+    { sql: `array_ndims(${value}) > 1`, says: `have an array of arrays in ${field}` },
+    ...unfit.map((one) => check(one, some(one.sql('u.e')))),
+  ]
+}
+
+/** Degrees, which the server keeps as doubles. */
+function decidePoint(field: MappedField, columns: ReadonlyMap<string, FoundColumn>): Decision {
+  if (field.columns === undefined || field.column !== undefined) {
+    return { findings: ['a geopoint is made of two columns: write `columns: [latitude, longitude]`.'] }
+  }
+  const findings: string[] = []
+  if (field.as !== undefined) findings.push('`as` is not for a geopoint.')
+  const [latitude, longitude] = field.columns.map((name, at): { json: string; check: Check; title: string } => {
+    const found = columns.get(name)
+    if (found === undefined) findings.push(unknownColumn(name, columns))
+    const part = found && findWay({ ...field, type: 'float' }, found.type)
+    if (typeof part === 'string') findings.push(`\`${name}\`: ${part.replaceAll('type: float, ', '')}`)
+    const limit = at === 0 ? 90 : 180
+    const value = column(name)
+    return {
+      json: typeof part === 'object' ? part.json(value) : '',
+      check: {
+        sql: `not (${value} between -${limit} and ${limit})`,
+        says: `have a ${at === 0 ? 'latitude' : 'longitude'} beyond ${limit} degrees in ${field.name}`,
+      },
+      title: found?.type.title ?? '',
+    }
+  })
+  if (findings.length > 0 || !latitude || !longitude) return { findings }
+  const written = `'[' || ${latitude.json} || ',' || ${longitude.json} || ']'`
+  return {
+    json: written,
+    checks: [...missing(field, `(${written})`), latitude.check, longitude.check],
+    found: [latitude.title, longitude.title],
+  }
+}
+
+/** Stored and not indexed: every type that a field may have, as it is in JSON. */
+export function decideDisplay(name: string, columns: ReadonlyMap<string, FoundColumn>): Decision {
+  const found = columns.get(name)
+  if (found === undefined) return { findings: [unknownColumn(name, columns)] }
+  const { type } = found
+  const rule = findRule(type.element ?? type)
+  if (rule.ways.length === 0) return { findings: [`${type.title} cannot be stored: ${rule.instead}.`] }
+  return { json: displayJson(rule, column(name), type), checks: [], found: [type.title] }
+}
+
+function displayJson(rule: TypeRule, value: string, type: FoundType): string {
+  const isObject = rule.ways.some((way) => way.type === 'object')
+  // Through jsonb, because json keeps the line breaks that it came with.
+  if (isObject) return `nullif(to_jsonb(${value}), 'null')::text`
+  const isWide =
+    rule.types.includes('numeric') && !fitting(rule, type).some((way) => way.type === 'float' && !way.approximate)
+  const isText = rule.types.includes('text') || rule.types.includes('other') || isWide
+  return `to_json(${value}${isText ? `::text${type.element ? '[]' : ''}` : ''})::text`
+}
+
+/** The text of a document's id. */
+export function decideId(
+  name: string,
+  columns: ReadonlyMap<string, FoundColumn>,
+): { text: string; found: string } | { findings: string[] } {
+  const found = columns.get(name)
+  if (found === undefined) {
+    const finding = `${unknownColumn(name, columns)} Name the column of the document's id with \`id:\`.`
+    return { findings: [`id: ${finding}`] }
+  }
+  const rule = findRule(found.type.element ?? found.type)
+  if (found.type.element || !rule.id) {
+    return { findings: [`id: ${found.type.title} cannot be an id; cast it to text in \`sql:\`.`] }
+  }
+  return { text: rule.id(column(name)), found: found.type.title }
+}
