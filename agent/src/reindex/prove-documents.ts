@@ -1,0 +1,132 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import type { Session } from '../postgres/session.ts'
+import { waitUntilSettled } from '../typesense/wait-until-settled.ts'
+import { bePatient, type BeingPatient } from './be-patient.ts'
+import { checkLimits } from './check-limits.ts'
+import type { OpenDocuments } from './open-documents.ts'
+import type { ReindexRun } from './reindex-run.ts'
+import { sameDocument } from './same-document.ts'
+
+/** Managed hosts end idle transactions after a minute or less, and with it the snapshot that the rest is compared with. */
+const PING_MS = 10_000
+/** Documents that are read back at once, and compared by one query. */
+const AT_ONCE = 200
+/** Requests in flight: enough to hide the latency, too few to disturb searches. */
+const READERS = 4
+
+interface Proof {
+  documents: number
+  /** Read back and found equal to their rows. */
+  compared: number
+}
+
+interface ProofOptions {
+  /** Documents that were live before; undefined where there was no index. */
+  before: number | undefined
+  /** Compared as well, beside the random sample. */
+  ids?: string[]
+}
+
+/**
+ * Holds a collection against the rows of the snapshot: nothing queued, as many documents as rows, a random sample read back
+ * and compared. Throws `search-proof-failed`, `search-shrunk`, `search-changed`; says how many, never which.
+ */
+export async function proveDocuments(
+  run: ReindexRun,
+  open: OpenDocuments,
+  collection: string,
+  { before, ids = [] }: ProofOptions,
+): Promise<Proof> {
+  const { session, compiled, documents } = open
+  const patience = bePatient(run, compiled.alias)
+  await keptAwake(session, async () => {
+    await waitUntilSettled(run.typesense, patience.waiting)
+  })
+  patience.goesOn()
+  const found = await patience.ask(async () => await run.typesense.findCollection(collection))
+  if (!found) {
+    throw new SyncError('search-changed', `The collection ${collection} was dropped while it was being proven.`, {
+      hint: 'Find out who drops collections of the search server, then ask for the reindex again.',
+    })
+  }
+  if (found.documents !== documents) {
+    const message = `${collection} holds ${found.documents} documents, and there are ${documents} rows.`
+    throw new SyncError('search-proof-failed', message, {
+      hint: 'Check that the ids are unique and that nobody else writes to this collection, then ask for the reindex again.',
+    })
+  }
+  checkLimits(compiled.mapping, before, documents)
+  const sample = await drawIds(session, compiled.documentsSql, compiled.mapping.verify.sample)
+  const chosen = [...new Set([...sample, ...ids])]
+  for (let at = 0; at < chosen.length; at += AT_ONCE) {
+    await compareWithRows(run, open, { collection, ids: chosen.slice(at, at + AT_ONCE), patience })
+  }
+  return { documents, compared: chosen.length }
+}
+
+/** Works while nobody else asks the session anything, and keeps its transaction from looking idle. */
+async function keptAwake(session: Session, work: () => Promise<void>): Promise<void> {
+  let ping: Promise<unknown> | undefined
+  const timer = setInterval(() => {
+    // A session that is lost says so at its next query; the ping itself has nobody to tell.
+    ping ??= session
+      .query('select 1')
+      .catch(() => undefined)
+      .then(() => (ping = undefined))
+  }, PING_MS)
+  try {
+    await work()
+  } finally {
+    clearInterval(timer)
+    await ping
+  }
+}
+
+async function drawIds(session: Session, documentsSql: string, sample: number): Promise<string[]> {
+  if (sample === 0) return []
+  const sql = `select d.id from (${documentsSql}) d order by random() limit $1`
+  return (await session.query<{ id: string }>(sql, [sample])).map(({ id }) => id)
+}
+
+async function compareWithRows(
+  run: ReindexRun,
+  { session, compiled }: OpenDocuments,
+  { collection, ids, patience }: { collection: string; ids: string[]; patience: BeingPatient },
+): Promise<void> {
+  const stored = await readDocuments(run, { collection, ids, patience })
+  // As jsonb in SQL: numbers beyond 2^53 stay what they are. What is not equal there may still be the same number, printed
+  // with other digits.
+  const unequal = await session.query<{ row: string | null; stored: string | null }>(
+    `select d.document as row, s.document as stored
+     from unnest($1::text[], $2::text[]) as s (id, document)
+     left join (${compiled.documentsSql}) d on d.id = s.id
+     where d.document is null or s.document is null or d.document::jsonb <> s.document::jsonb`,
+    [ids, stored],
+  )
+  const different = unequal.filter(({ row, stored: text }) => row === null || text === null || !sameDocument(row, text))
+  if (different.length === 0) return
+  const missing = different.filter(({ stored: text }) => text === null).length
+  throw new SyncError(
+    'search-proof-failed',
+    `Of ${ids.length} documents read back from ${collection}, ${different.length} are not what their rows say; ${missing} are missing.`,
+    {
+      hint: 'Ask for the reindex again. If it fails again, report it as a bug, with the types of the mapped columns.',
+    },
+  )
+}
+
+async function readDocuments(
+  run: ReindexRun,
+  { collection, ids, patience }: { collection: string; ids: string[]; patience: BeingPatient },
+): Promise<(string | null)[]> {
+  const texts: (string | null)[] = Array.from({ length: ids.length }, () => null)
+  const todo = ids.entries()
+  const reader = async (): Promise<void> => {
+    // One iterator for all readers: each takes the next id that nobody has taken.
+    for (const [index, id] of todo) {
+      texts[index] = (await patience.ask(async () => await run.typesense.readDocument(collection, id))) ?? null
+    }
+  }
+  await Promise.all(Array.from({ length: READERS }, reader))
+  return texts
+}
