@@ -1,24 +1,21 @@
-import type { SyncError } from '@multiboard-sync/shared/sync-error'
-import { patiently } from '../typesense/patiently.ts'
+import { patiently, type Patience as Waiting } from '../typesense/patiently.ts'
 import type { ReindexRun } from './reindex-run.ts'
 
 /** How a reindex waits for a search server that is busy or away, and says so: once in the events, and in the progress. */
-export interface BeingPatient {
+export interface Patience extends Pick<Waiting, 'signal' | 'onWaiting' | 'giveUpAfterMs'> {
   /** Calls again while the error is retryable. What is called must bear that the call before was done after all. */
   ask: <T>(work: () => Promise<T>, giveUpAfterMs?: number) => Promise<T>
-  /** For those that wait by themselves. */
-  waiting: { signal: AbortSignal; onWaiting: (error: SyncError, waitedMs: number) => void; giveUpAfterMs?: number }
-  /** It goes on. */
-  goesOn: () => void
+  /** For those that wait by themselves: it goes on. */
+  onGoing: () => void
 }
 
-export function bePatient(run: Pick<ReindexRun, 'reporter' | 'signal' | 'giveUpAfterMs'>, alias: string): BeingPatient {
+export function bePatient(run: Pick<ReindexRun, 'reporter' | 'signal' | 'giveUpAfterMs'>, alias: string): Patience {
   let isWaiting = false
-  const goesOn = (): void => {
+  const onGoing = (): void => {
     if (isWaiting) run.reporter.progress({ table: alias, waitingFor: undefined })
     isWaiting = false
   }
-  const waiting: BeingPatient['waiting'] = {
+  const waiting: Waiting = {
     signal: run.signal,
     onWaiting: (error, waitedMs) => {
       if (isWaiting) return
@@ -29,12 +26,12 @@ export function bePatient(run: Pick<ReindexRun, 'reporter' | 'signal' | 'giveUpA
     ...(run.giveUpAfterMs === undefined ? {} : { giveUpAfterMs: run.giveUpAfterMs }),
   }
   return {
+    ...waiting,
     ask: async (work, giveUpAfterMs) => {
       const answer = await patiently(work, { ...waiting, ...(giveUpAfterMs === undefined ? {} : { giveUpAfterMs }) })
-      goesOn()
+      onGoing()
       return answer
     },
-    waiting,
-    goesOn,
+    onGoing,
   }
 }

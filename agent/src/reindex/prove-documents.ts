@@ -1,7 +1,7 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Session } from '../postgres/session.ts'
 import { waitUntilSettled } from '../typesense/wait-until-settled.ts'
-import { bePatient, type BeingPatient } from './be-patient.ts'
+import { bePatient, type Patience } from './be-patient.ts'
 import { checkLimits } from './check-limits.ts'
 import type { OpenDocuments } from './open-documents.ts'
 import type { ReindexRun } from './reindex-run.ts'
@@ -40,9 +40,9 @@ export async function proveDocuments(
   const { session, compiled, documents } = open
   const patience = bePatient(run, compiled.alias)
   await keptAwake(session, async () => {
-    await waitUntilSettled(run.typesense, patience.waiting)
+    await waitUntilSettled(run.typesense, patience)
   })
-  patience.goesOn()
+  patience.onGoing()
   const found = await patience.ask(async () => await run.typesense.findCollection(collection))
   if (!found) {
     throw new SyncError('search-changed', `The collection ${collection} was dropped while it was being proven.`, {
@@ -91,7 +91,7 @@ async function drawIds(session: Session, documentsSql: string, sample: number): 
 async function compareWithRows(
   run: ReindexRun,
   { session, compiled }: OpenDocuments,
-  { collection, ids, patience }: { collection: string; ids: string[]; patience: BeingPatient },
+  { collection, ids, patience }: { collection: string; ids: string[]; patience: Patience },
 ): Promise<void> {
   const stored = await readDocuments(run, { collection, ids, patience })
   // As jsonb in SQL: numbers beyond 2^53 stay what they are. What is not equal there may still be the same number, printed
@@ -117,7 +117,7 @@ async function compareWithRows(
 
 async function readDocuments(
   run: ReindexRun,
-  { collection, ids, patience }: { collection: string; ids: string[]; patience: BeingPatient },
+  { collection, ids, patience }: { collection: string; ids: string[]; patience: Patience },
 ): Promise<(string | null)[]> {
   const texts: (string | null)[] = Array.from({ length: ids.length }, () => null)
   const todo = ids.entries()

@@ -19,10 +19,10 @@ export async function fillGeneration(run: ReindexRun, open: OpenDocuments, colle
   run.reporter.progress({ table: alias, documents, documentsTotal })
   const rows = streamDocuments(session, `select d.document from (${compiled.documentsSql}) d`, { signal: run.signal })
   const { sent } = await importDocuments(run.typesense, collection, rows, {
-    ...patience.waiting,
+    ...patience,
     action: 'create',
     onSent: (lines) => {
-      patience.goesOn()
+      patience.onGoing()
       documents += lines
       run.reporter.progress({ table: alias, documents, documentsTotal })
     },

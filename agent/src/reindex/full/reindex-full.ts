@@ -75,7 +75,7 @@ async function readLive(run: ReindexRun, planned: PlannedReindex): Promise<Live>
   const { alias, live } = planned
   const patience = bePatient(run, alias)
   // Before that a count is not a count.
-  await waitUntilSettled(run.typesense, patience.waiting)
+  await waitUntilSettled(run.typesense, patience)
   return await patience.ask(async () => await findLive(run.typesense, alias, live?.name))
 }
 
