@@ -13,5 +13,7 @@ export interface PlannedReindex {
   generation: Generation | undefined
   mode: SearchMode
   reason: string
+  /** Documents that the rows make now; undefined when they were not looked at. */
+  rows: number | undefined
   notices: string[]
 }

@@ -1,0 +1,26 @@
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+
+/** Everything that was found, as one refusal. A finding has the form `components: what is wrong (what to do)`. */
+export function notReady(findings: string[]): SyncError {
+  return new SyncError('search-not-ready', 'The search index cannot follow this job.', {
+    hint: 'Do what the findings say, or leave the search as it is with --no-reindex. docs/TYPESENSE.md tells more of each.',
+    details: findings,
+  })
+}
+
+/** A thrown error in the form of a finding. */
+export function findingOf(who: string, error: SyncError): string {
+  return `${who}: ${sentenceOf(error)}`
+}
+
+/** What is wrong, and what to do in brackets. */
+export function sentenceOf({ message, hint }: SyncError): string {
+  const advice = hint === '' ? '' : ` (${uncapitalised(hint)})`
+  return `${uncapitalised(message)}${advice}`
+}
+
+/** As the middle of a sentence. Names of settings and programs keep their capitals. */
+function uncapitalised(text: string): string {
+  const isWord = /^[A-Z][a-z]* /.test(text) && !/^(Typesense|PostgreSQL) /.test(text)
+  return (isWord ? `${text[0]?.toLowerCase()}${text.slice(1)}` : text).replace(/\.$/, '')
+}
