@@ -7,7 +7,8 @@ const MAX_CHARACTERS = 200
 const OURS = '…'
 /** The field and the rule: nothing of the document is in these. */
 const ABOUT_FIELD =
-  /^(?:Nested f|F)ield `[\w.-]{1,128}` (?:must |has been declared |has an incorrect type|exceeds |does not contain )[\w ,.:;`[\]'()-]*$/
+  /^(?:Nested f|F)ield `[\w.-]{1,128}` (?:must |has been declared |has an incorrect type|exceeds |does not contain )[\w ,.:[\]-]*$/
+const WORD = /^[A-Za-z]{1,24}$|^int(?:32|64)$|^…$/
 const KNOWN: [RegExp, string][] = [
   [/^A document with id [^]* already exists\.?$/, `A document with id ${OURS} already exists.`],
   [/^Could not find a document with id:? [^]*$/, `Could not find a document with id ${OURS}.`],
@@ -15,6 +16,10 @@ const KNOWN: [RegExp, string][] = [
   [/^Bad JSON\b[^]*$/, 'Bad JSON'],
   [/^The `id` should not be empty\.?$/, 'The `id` should not be empty.'],
   [/^Document's `id` field should be a string\.?$/, "Document's `id` field should be a string."],
+  [
+    /^Multiple documents having [^]* found in the collection `([\w.-]{1,128})`[^]*$/,
+    `Multiple documents having ${OURS} found in the collection \`$1\`.`,
+  ],
   [
     /^Reference document having [^]* not found in the collection `([\w.-]{1,128})`[^]*$/,
     `Reference document having ${OURS} not found in the collection \`$1\`.`,
@@ -26,19 +31,24 @@ export function normaliseRefusal(error: string): string {
   for (const [pattern, sentence] of KNOWN) {
     if (pattern.test(error)) return shorten(error.replace(pattern, sentence))
   }
-  return shorten(maskValues(error))
+  return shorten(keepWords(error))
 }
 
-/** Keeps words before the first colon; quoted text and numbers are values, but for a field's name right after that word. */
-function maskValues(error: string): string {
-  const [head = ''] = error.split(/: |\n/, 1)
+/** The words before the first colon; what is quoted is a value, but for a field's name right after that word. */
+function keepWords(error: string): string {
+  const [head = ''] = error.split(/:(?=\s)|\n/, 1)
+  let before = ''
   return head
-    .replaceAll(/(\bfield )?(`[^`]*`|"[^"]*"|'[^']*')/gi, (_all, field: string | undefined, quoted: string) =>
-      field !== undefined && /^`[\w.-]{1,128}`$/.test(quoted) ? field + quoted : `${field ?? ''}${OURS}`,
-    )
-    .replaceAll(/[`"'][^]*$/g, OURS)
-    .replaceAll(/\bid \S+/g, `id ${OURS}`)
-    .replaceAll(/(?<![\w`.])[-+]?\d[\w.:+-]*/g, OURS)
+    .split(/(`[^`]*`|"[^"]*"|'[^']*'|[`"'].*$)/s)
+    .map((part, n) => {
+      const isName = /\bfield $/i.test(before) && /^`[\w.-]{1,128}`$/.test(part)
+      before = part
+      if (n % 2 === 1) return isName ? part : OURS
+      return part
+        .replaceAll(/\bid \S+/g, `id ${OURS}`)
+        .replaceAll(/[^\s,;()]*[^\s.,;()]/g, (word) => (WORD.test(word) ? word : OURS))
+    })
+    .join('')
 }
 
 function shorten(text: string): string {

@@ -39,7 +39,7 @@ export async function openClient(wire: Wire): Promise<Client> {
 
 function writeQuery(params: unknown): string {
   if (typeof params !== 'object' || params === null) return ''
-  const query = new URLSearchParams()
-  for (const [name, value] of Object.entries(params)) query.append(name, String(value))
-  return query.size === 0 ? '' : `?${query.toString()}`
+  // Not URLSearchParams, which writes a space as +.
+  const query = Object.entries(params).map(([name, value]) => `${name}=${encodeURIComponent(String(value))}`)
+  return query.length === 0 ? '' : `?${query.join('&')}`
 }

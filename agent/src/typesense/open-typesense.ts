@@ -223,10 +223,8 @@ export async function openTypesense(options: { url: URL; apiKey: string; signal:
         }
         let deleted = 0
         for (const filter of filters) {
-          const query = `filter_by=${encodeURIComponent(filter)}`
-          const where = `${path(name)}/documents?${query}`
-          const answer = await wire.send({ method: 'DELETE', path: where, doing, isPrivate: true })
-          deleted += parseText(answer.text, deletedSchema, doing).num_deleted
+          const asked = client.collections(name).documents().delete({ filter_by: filter })
+          deleted += (await ask(doing, asked, parser(deletedSchema))).num_deleted
         }
         for (const id of paths) {
           const request = { method: 'DELETE', path: `${path(name)}/documents/${id}`, doing, isPrivate: true }

@@ -14,8 +14,9 @@ const MAX_SOCKETS = 4
 /** Below the 5 s after which many servers and proxies close an idle connection: whoever closes first has no race. */
 const KEEP_IDLE_MS = 4000
 const CONNECT_TIMEOUT_MS = 10_000
-/** Not one byte more taken for so long, while a body is sent. */
-const SEND_IDLE_MS = 60_000
+/** And what a body takes at 50 kB a second: on a slower line nothing gets done anyway. */
+const SEND_TIMEOUT_MS = 60_000
+const SLOWEST_BYTES_PER_MS = 50
 /** Of an answer or a stream that has begun. */
 const RECEIVE_IDLE_MS = 60_000
 /** Of a small write behind a big import of the same collection. */
@@ -67,18 +68,24 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>()
     const path = `${prefix}${request.path}`
     const outgoing = open({ protocol, hostname, port, agent, method: request.method, path, headers })
-    const timer = createTimer((what) => outgoing.destroy(new TimeoutError(what)))
-    const onAbort = (): void => void outgoing.destroy(new Error('aborted'))
+    const fail = (error: Error): void => {
+      outgoing.destroy(error)
+      // While it waits for a connection, its end is not told otherwise.
+      reject(error)
+    }
+    const timer = createTimer((what) => fail(new TimeoutError(what)))
+    const onAbort = (): void => fail(new Error('aborted'))
     signal.addEventListener('abort', onAbort, { once: true })
+    const sendTimeoutMs = SEND_TIMEOUT_MS + Number(headers['content-length'] ?? 0) / SLOWEST_BYTES_PER_MS
     outgoing.once('socket', (socket) => {
-      if (socket.connecting) timer.start(CONNECT_TIMEOUT_MS, 'CONNECT_TIMEOUT')
-      socket.once(isTls ? 'secureConnect' : 'connect', () => timer.start(SEND_IDLE_MS, 'SEND_TIMEOUT'))
-      if (!socket.connecting) timer.start(SEND_IDLE_MS, 'SEND_TIMEOUT')
+      if (!socket.connecting) return timer.start(sendTimeoutMs, 'SEND_TIMEOUT')
+      timer.start(CONNECT_TIMEOUT_MS, 'CONNECT_TIMEOUT')
+      socket.once(isTls ? 'secureConnect' : 'connect', () => timer.start(sendTimeoutMs, 'SEND_TIMEOUT'))
     })
     outgoing.once('finish', () => timer.start(request.replyTimeoutMs ?? REPLY_TIMEOUT_MS, 'REPLY_TIMEOUT'))
     outgoing.once('response', resolve)
-    outgoing.once('error', (error: NodeJS.ErrnoException) => {
-      const isStale = outgoing.reusedSocket && error.code === 'ECONNRESET'
+    outgoing.on('error', (error: NodeJS.ErrnoException) => {
+      const isStale = outgoing.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
       reject(isStale ? new StaleConnectionError(error) : error)
     })
     outgoing.end(body?.bytes)
@@ -87,12 +94,13 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
     } finally {
       timer.stop()
       signal.removeEventListener('abort', onAbort)
-      // What comes after the head reaches the reader of the answer.
-      outgoing.on('error', () => undefined)
     }
   }
 
-  async function exchange<T>(request: Request, read: (response: IncomingMessage) => Promise<T>): Promise<T> {
+  async function exchange<T>(
+    request: Request,
+    read: (response: IncomingMessage, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
     const signal = request.signal ? AbortSignal.any([options.signal, request.signal]) : options.signal
     try {
       const response = await begin(request, signal).catch(async (error: unknown) => {
@@ -102,9 +110,10 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
       const onAbort = (): void => void response.destroy(new Error('aborted'))
       signal.addEventListener('abort', onAbort, { once: true })
       response.once('close', () => signal.removeEventListener('abort', onAbort))
+      if (signal.aborted) onAbort()
       const status = response.statusCode ?? 0
       const contentType = readType(response)
-      if (status >= 200 && status < 300 && isOurs({ contentType })) return await read(response)
+      if (status >= 200 && status < 300 && isOurs({ contentType })) return await read(response, signal)
       const text = await readText(response, REFUSAL_MAX_BYTES, 'cut')
       throw fromAnswer({ status, contentType, text }, request)
     } catch (error) {
@@ -121,11 +130,10 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
         text: await readText(response, request.maxBytes ?? ANSWER_MAX_BYTES, 'refuse'),
       })),
     stream: async (request) =>
-      await exchange(request, async (response) => {
-        const guard = createGuard((error) => {
-          const { signal } = options
-          return signal.aborted ? asError(signal.reason) : fromNetworkError(error, request.doing)
-        })
+      await exchange(request, async (response, signal) => {
+        const guard = createGuard((error) =>
+          signal.aborted ? asError(signal.reason) : fromNetworkError(error, request.doing),
+        )
         pipeline(response, guard, () => undefined)
         return guard
       }),

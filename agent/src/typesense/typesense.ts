@@ -1,8 +1,9 @@
 import type { Readable } from 'node:stream'
 
 /*
- * One search server, as the rest of the agent sees it. Everything goes through the `typesense` client but the import, the
- * export and /status, which go over node:http with the same keep-alive agent (docs/TYPESENSE.md says why).
+ * One search server, as the rest of the agent sees it. Everything goes through the `typesense` client but imports, exports,
+ * single documents, /status and what is older than version 30; those go straight over the wire that the client uses, too
+ * (send-requests.ts; docs/TYPESENSE.md says why).
  *
  * Promises: errors are SyncErrors (`search-unreachable`, `search-auth`, `search-full`, `search-failed`) without keys, URLs or
  * documents; `retryable` is true for 503 and for network failures; aborting the signal ends every call at once.
