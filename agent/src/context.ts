@@ -5,13 +5,17 @@ import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
 import type { Engine, TargetState } from '@multiboard-sync/shared/job'
 import type { PlanView, TableProof } from '@multiboard-sync/shared/plan'
 import type { Receipt } from '@multiboard-sync/shared/protocol'
+import type { PlannedCollection, SearchResult } from '@multiboard-sync/shared/search'
 import type { ObjectStore } from './archive/object-store.ts'
 import type { ManifestSigner, ManifestTrust } from './archive/sign-manifest.ts'
+import type { AgentEnv } from './env.ts'
 import type { Journal } from './journal/journal.ts'
 import type { ExportPlan, Plan } from './plan/plan.ts'
 import type { DatabaseUrl } from './postgres/session.ts'
 import type { Lease } from './report/lease.ts'
 import type { Reporter } from './report/reporter.ts'
+import { openTypesense } from './typesense/open-typesense.ts'
+import type { Typesense } from './typesense/typesense.ts'
 
 /** What an agent is and has: read once at the start, handed down, never global. */
 export interface AgentContext {
@@ -26,6 +30,12 @@ export interface AgentContext {
   trust: ManifestTrust
   /** The URL of a database that the policy names. Throws `database-unknown`, `config-invalid`. */
   databaseUrl: (name: string) => DatabaseUrl
+  /** The search server, for as long as the signal lasts. Throws `search-not-configured`, and as openTypesense() does. */
+  openTypesense: (signal: AbortSignal) => Promise<Typesense>
+  /** False: the environment names no search server. */
+  hasSearchServer: boolean
+  /** How long a job waits for a search server that does not answer, before it leaves the index stale. */
+  searchPatienceMs: number
 }
 
 /** A job as the agent runs it: from a verified order, or from the command line. */
@@ -55,8 +65,11 @@ export interface JobFacts {
   plan?: Plan
   /** Of an export that ends after its plan. */
   exportPlan?: ExportPlan
-  /** Of an undo that swaps the previous tables back. */
-  undoPlan?: PlanView
+  /** Of an undo that swaps the previous tables back, and of a reindex. */
+  planView?: PlanView
+  /** What becomes of the search: as it was planned, and what came of it. */
+  searchPlan?: PlannedCollection[]
+  search?: SearchResult
   engine?: Engine
   targetState: TargetState
   archive?: ArchiveSummary
@@ -98,5 +111,30 @@ export function databaseUrls(
       })
     }
     return { name, url, viaProxy: database.via_proxy }
+  }
+}
+
+/** The search server that the environment names; nothing is opened before a job needs it. */
+export function searchServer({
+  TYPESENSE_HOST: url,
+  TYPESENSE_API_KEY: apiKey,
+  TYPESENSE_PATIENCE_SECONDS: patienceSeconds,
+}: Pick<AgentEnv, 'TYPESENSE_HOST' | 'TYPESENSE_API_KEY' | 'TYPESENSE_PATIENCE_SECONDS'>): Pick<
+  AgentContext,
+  'openTypesense' | 'hasSearchServer' | 'searchPatienceMs'
+> {
+  return {
+    hasSearchServer: url !== undefined && apiKey !== undefined,
+    searchPatienceMs: patienceSeconds * 1000,
+    openTypesense: async (signal) => {
+      if (url !== undefined && apiKey !== undefined) return await openTypesense({ url, apiKey, signal })
+      throw new SyncError(
+        'search-not-configured',
+        'agent.yaml has collections, and the agent knows no search server.',
+        {
+          hint: 'Set TYPESENSE_HOST and TYPESENSE_API_KEY, or leave the search as it is with --no-reindex.',
+        },
+      )
+    },
   }
 }

@@ -25,6 +25,18 @@ const envSchema = z.object({
   S3_ACCESS_KEY_ID: z.string().min(1),
   S3_SECRET_ACCESS_KEY: z.string().min(1),
   S3_FORCE_PATH_STYLE: z.stringbool().default(false),
+  /** Where Typesense is. A bare host means https. */
+  TYPESENSE_HOST: z
+    .string()
+    .transform((text) => (/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`))
+    .pipe(z.url({ protocol: /^https?$/ }))
+    .transform((text) => new URL(text))
+    .refine(({ username, password }) => username === '' && password === '', 'must have no user and password')
+    .refine(({ search, hash }) => search === '' && hash === '', 'must have no query')
+    .optional(),
+  TYPESENSE_API_KEY: z.string().min(1).optional(),
+  /** How long a job waits for a search server that does not answer, before it leaves the index stale. */
+  TYPESENSE_PATIENCE_SECONDS: z.coerce.number().int().min(0).max(86_400).default(600),
 })
 export type AgentEnv = z.infer<typeof envSchema> & {
   /** The URL that an environment variable holds; undefined when it is not set. */
@@ -54,6 +66,7 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): AgentEnv {
     secrets: [
       parsed.data.S3_SECRET_ACCESS_KEY,
       parsed.data.S3_ACCESS_KEY_ID,
+      ...(parsed.data.TYPESENSE_API_KEY === undefined ? [] : [parsed.data.TYPESENSE_API_KEY]),
       ...urls.flatMap((url) => [url ?? '', ...passwordsOf(url ?? '')]),
     ],
   }

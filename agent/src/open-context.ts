@@ -3,7 +3,7 @@ import { openObjectStore } from './archive/object-store.ts'
 import { manifestSigner, manifestTrust } from './archive/sign-manifest.ts'
 import { readKey, type AgentKey } from './config/read-key.ts'
 import { readPolicy } from './config/read-policy.ts'
-import { databaseUrls, type AgentContext } from './context.ts'
+import { databaseUrls, searchServer, type AgentContext } from './context.ts'
 import type { AgentEnv } from './env.ts'
 import type { ControlPlane } from './poll/control-plane-client.ts'
 import { createRedactor, type Redact } from './report/redact.ts'
@@ -55,6 +55,7 @@ export async function openContext(env: AgentEnv): Promise<OpenedContext> {
       kid === key.kid ? key.publicKey : await trust.findArchiveKey(kid, new Date()),
     ),
     databaseUrl: databaseUrls(policy, env.databaseUrl),
+    ...searchServer(env),
   }
   const redact = createRedactor(env.secrets)
   return { context, key, trust, redact, [Symbol.asyncDispose]: async () => await store[Symbol.asyncDispose]() }

@@ -36,7 +36,8 @@ export async function performJob(context: AgentContext, job: Job, run: JobRun): 
 
 function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number): JobResult {
   const decided = facts.plan ?? facts.exportPlan
-  const plan = facts.undoPlan ?? (decided && viewOf(decided))
+  const decidedView = facts.planView ?? (decided && viewOf(decided))
+  const plan = decidedView && (facts.searchPlan ? { ...decidedView, search: facts.searchPlan } : decidedView)
   return {
     outcome: error ? outcomeOf(error, facts) : 'succeeded',
     ...(error ? { code: error.code, message: error.message, hint: error.hint, details: error.details } : {}),
@@ -49,6 +50,7 @@ function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number
     ...(facts.proof ? { proof: facts.proof.slice(0, MAX_PROOF) } : {}),
     ...(facts.undoable === undefined ? {} : { undoable: facts.undoable }),
     ...(facts.lateWrites === undefined ? {} : { late_writes: facts.lateWrites }),
+    ...(facts.search ? { search: facts.search } : {}),
     tables: facts.tables,
     rows: facts.rows,
     bytes: facts.bytes,

@@ -2,7 +2,10 @@ import type { EngineChoice } from '@multiboard-sync/shared/job'
 import type { Route } from '@multiboard-sync/shared/policy'
 import type { OpenedArchive } from './archive/archive-reader.ts'
 import { PRE_DATA } from './archive/object-names.ts'
+import { changedOfArchive } from './changed-tables.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
+import { followRows } from './follow-rows.ts'
+import { planSearch } from './plan-search.ts'
 import { makePlan } from './plan/make-plan.ts'
 import { originOfArchive } from './plan/origin.ts'
 import { partitionParents } from './plan/partition-parents.ts'
@@ -19,7 +22,7 @@ export interface RestoreRequest {
   route: Route | undefined
 }
 
-/** An archive into a target: select, plan, replace. Ends after the plan in a dry run. */
+/** An archive into a target: select, plan, replace, reindex. Ends after the plan in a dry run. */
 export async function restoreArchive(
   context: AgentContext,
   job: Job,
@@ -30,7 +33,15 @@ export async function restoreArchive(
   const tables = selectArchived(archive.manifest, parents, patterns, route)
   const origin = await originOfArchive(archive, tables)
   const plan = await makePlan({ kind: 'restore', origin, target, engine, route }, run)
+  const aliases = await planSearch(context, job, run, {
+    target: target.database.name,
+    session: target.session,
+    tables: changedOfArchive(archive.manifest, parents, tables),
+    isCreated: plan.engine === 'create',
+    route,
+  })
   if (run.dryRun) return
   run.facts.archive = archive.summary
   await replaceTables(context, job, run, { target, plan, archive, origin, tables })
+  await followRows(context, job, run, { target: target.database, aliases })
 }

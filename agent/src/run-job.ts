@@ -1,19 +1,22 @@
-import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { openArchive } from './archive/archive-reader.ts'
+import { changedOfSource } from './changed-tables.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
+import { followRows } from './follow-rows.ts'
 import { openSource } from './postgres/open-source.ts'
 import { allowJob } from './plan/allow-job.ts'
 import { makePlan } from './plan/make-plan.ts'
 import { openTarget } from './postgres/open-target.ts'
 import { exportPlanOf, originOfSource } from './plan/origin.ts'
 import { readSource } from './plan/read-source.ts'
+import { planSearch } from './plan-search.ts'
+import { reindexAlone } from './reindex-alone.ts'
 import { replaceTables } from './replace-tables.ts'
 import { restoreArchive } from './restore-archive.ts'
 import { undoJob } from './undo-job.ts'
 import { writeArchive } from './write-archive.ts'
 
 /**
- * One job, from its parameters to its end: read, plan, archive, replace. Whatever throws, the target is as it was,
+ * One job, from its parameters to its end: read, plan, archive, replace, reindex. Whatever throws, the target is as it was,
  * unless `run.facts.targetState` says otherwise; the facts also tell what was done.
  */
 export async function runJob(context: AgentContext, job: Job, run: JobRun): Promise<void> {
@@ -40,10 +43,21 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       const asked = await readSource(source, params.tables, route, signal)
       const origin = originOfSource(asked)
       const plan = await makePlan({ kind: 'sync', origin, target, engine: params.engine, route }, run)
+      const aliases = await planSearch(context, job, run, {
+        target: params.target,
+        session: target.session,
+        source: source.holder,
+        tables: changedOfSource(source.tables, asked.tables),
+        isCreated: plan.engine === 'create',
+        route,
+      })
       if (run.dryRun) return
       const { id } = await writeArchive(context, job, run, asked, 'export')
       const archive = await openArchive(context, id, signal)
       await replaceTables(context, job, run, { target, plan, archive, origin, tables: archive.manifest.tables })
+      // A snapshot that is held keeps the source's dead rows; the search reads the target.
+      await source[Symbol.asyncDispose]()
+      await followRows(context, job, run, { target: target.database, aliases })
       return
     }
     case 'restore': {
@@ -61,6 +75,7 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       return
     }
     case 'reindex':
-      throw new SyncError('search-not-configured', 'This agent cannot reindex yet.')
+      allowJob(context.policy, params)
+      await reindexAlone(context, job, run, params)
   }
 }

@@ -3,7 +3,10 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import type { PlanView } from '@multiboard-sync/shared/plan'
 import { openArchive } from './archive/archive-reader.ts'
+import { changed } from './changed-tables.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
+import { followRows } from './follow-rows.ts'
+import { planSearch } from './plan-search.ts'
 import { allowJob } from './plan/allow-job.ts'
 import type { Target } from './postgres/open-target.ts'
 import { recordChanges } from './replace-tables.ts'
@@ -12,7 +15,7 @@ import { findUndoable, undo, type Undoable } from './restore/undo.ts'
 
 /**
  * Takes back what a job changed: its previous tables are swapped in again, or where they are gone its safety backup is
- * restored, which is a job of its own with plan, proof and backup. Throws `nothing-to-undo`.
+ * restored, which is a job of its own with plan, proof and backup. The search follows, and never hinders it. Throws `nothing-to-undo`.
  */
 export async function undoJob(
   context: AgentContext,
@@ -24,7 +27,14 @@ export async function undoJob(
   const undoable = await findUndoable(target.session, undone)
   if (undoable.previous) {
     run.facts.engine = 'swap'
-    run.facts.undoPlan = planOf(target, undoable, undoable.previous)
+    run.facts.planView = planOf(target, undoable, undoable.previous)
+    const aliases = await planSearch(context, job, run, {
+      target: target.database.name,
+      session: target.session,
+      tables: changed(undoable.previous.tables),
+      isCreated: false,
+      route: undefined,
+    })
     if (run.dryRun) return
     const { receipt, kept } = await undo(
       target,
@@ -38,6 +48,7 @@ export async function undoJob(
       { ...run, ...recordChanges(run, target) },
     )
     Object.assign(run.facts, { receipt, undoable: kept !== undefined, tables: undoable.previous.tables.length })
+    await followRows(context, job, run, { target: target.database, aliases })
     return
   }
   if (undoable.safetyBackup === undefined) {

@@ -10,6 +10,7 @@ import {
 } from '@multiboard-sync/shared/job'
 import { archiveKindSchema, type ArchiveKind } from '@multiboard-sync/shared/manifest'
 import { jobResultSchema, type JobResult } from '@multiboard-sync/shared/protocol'
+import { searchResultSchema } from '@multiboard-sync/shared/search'
 import { openJsonLines, readJsonLines } from './json-lines.ts'
 
 /*
@@ -24,7 +25,8 @@ import { openJsonLines, readJsonLines } from './json-lines.ts'
  * Engines that load beside write staging ─► staged ─► loaded ─► built ─► proven before `committing`, the backup anywhere in
  * between, and `tidied` when nothing of theirs is left to do in the target. Without it the next boot tidies up.
  *
- * A job that reindexes writes reindexing ─► (generation-made | adopting)* ─► reindexed, after `committed` or by itself.
+ * A job that reindexes writes search-planned before it changes anything, and after `committed`, or by itself, reindexing ─►
+ * (generation-made | adopting)* ─► reindexed ─► search-tidied. Without the last one the next boot looks for what is left.
  */
 
 /** Long enough to look into an old failure; finished journals are small. */
@@ -62,7 +64,11 @@ const stepSchemas = {
   'generation-made': z.looseObject({ alias: aliasSchema, collection: z.string() }),
   /** Written before a plain collection makes room for the alias that takes its name. */
   adopting: z.looseObject({ alias: aliasSchema, collection: z.string(), plain: z.string() }),
-  reindexed: z.looseObject({}),
+  /** Collections follow what the job will change: their fate is to be told also when the job dies after its commit. */
+  'search-planned': z.looseObject({ source: databaseNameSchema, aliases: z.array(aliasSchema) }),
+  reindexed: z.looseObject({ search: searchResultSchema.optional() }),
+  /** Nothing that the job has made for the search and that was never live is left. */
+  'search-tidied': z.looseObject({}),
   finished: z.object({ result: jobResultSchema }),
 }
 type Steps = { [Step in keyof typeof stepSchemas]: z.input<(typeof stepSchemas)[Step]> }

@@ -1,5 +1,5 @@
 import { MAX_PLAN_TABLES, type PlanView } from '@multiboard-sync/shared/plan'
-import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import { estimateDiskBytes, estimateExportSeconds, estimateSeconds } from './estimate.ts'
 import type { ExportPlan, Plan } from './plan.ts'
 
@@ -41,6 +41,25 @@ export function viewOf(plan: Plan | ExportPlan): PlanView {
     disk_bytes: estimateDiskBytes(plan),
     seconds: estimateSeconds(plan),
     notices: cut(plan.notices),
+  }
+}
+
+/** Of a job that changes the search alone: what the documents are made of. */
+export function viewOfReindex(source: string, tables: TableName[]): PlanView {
+  const names = [...new Set(tables.map(formatTableName))]
+  return {
+    kind: 'reindex',
+    source,
+    reason: 'the search alone',
+    tables: names.slice(0, MAX_PLAN_TABLES).map((name) => ({ name, rows: 0, bytes: 0 })),
+    table_count: names.length,
+    rows: 0,
+    bytes: 0,
+    remade: [],
+    outside_foreign_keys: [],
+    locks: 'nobody waits: rows are read, and searches find the index as it was until the new one is proven',
+    disk_bytes: 0,
+    notices: [],
   }
 }
 

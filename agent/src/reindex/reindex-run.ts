@@ -17,5 +17,7 @@ export interface ReindexRun {
   reporter: Reporter
   lease: Lease
   journal: Journal
+  /** How long a search server that does not answer is waited for. Default as in patiently(). */
+  giveUpAfterMs?: number
   signal: AbortSignal
 }
