@@ -53,7 +53,10 @@ export async function inspectCollection(
   mapping: Mapping,
 ): Promise<InspectedCollection> {
   const { session, server } = looking
-  const located = locateLive(server, alias, { adopt: mapping.adopt, canCopy: looking.typesense.hasSets })
+  const located = locateLive(server, alias, {
+    adopt: mapping.adopt,
+    keepsCopy: looking.typesense.hasSets && mapping.keep > 0,
+  })
   const { live, generation, isPlain } = located
   const findings = [...located.findings]
   const notices = [...located.notices]

@@ -16,13 +16,13 @@ export interface Adoption {
   /** The mapping's: a generation may take the place of a plain collection. */
   adopt: boolean
   /** Version 30 and later copy a collection with its documents. */
-  canCopy: boolean
+  keepsCopy: boolean
 }
 
 export function locateLive({ aliases, collections }: SearchServer, alias: string, adoption: Adoption): Located {
   const target = aliases.get(alias)
   const plain = collections.get(alias)
-  if (plain) return { live: plain, generation: undefined, isPlain: true, ...plainText(target, adoption) }
+  if (plain) return { live: plain, generation: undefined, isPlain: true, ...plainText(alias, target, adoption) }
   const none = { live: undefined, generation: undefined, isPlain: false, findings: [], notices: [] }
   if (target === undefined) return none
   const live = collections.get(target)
@@ -46,24 +46,23 @@ export function locateLive({ aliases, collections }: SearchServer, alias: string
 }
 
 function plainText(
+  alias: string,
   target: string | undefined,
-  { adopt, canCopy }: Adoption,
-): { findings: string[]; notices: string[] } {
-  const hidden = target === undefined ? '' : `, and hides the alias that points to ${target}`
-  const name = `a plain collection bears this name${hidden}`
-  if (!adopt) {
-    return {
-      findings: [
-        `${name} (an alias cannot take it while the collection is there: set adopt: true to have it replaced by a generation, as docs/TYPESENSE.md describes under "Adopting", or choose another alias)`,
-      ],
-      notices: [],
-    }
+  { adopt, keepsCopy }: Adoption,
+): Pick<Located, 'findings' | 'notices'> {
+  const findings: string[] = []
+  if (target !== undefined) {
+    findings.push(
+      `a plain collection of this name hides the alias that points to ${target} (delete the one that is not meant: the alias with DELETE /aliases/${alias}, which deletes no collection)`,
+    )
+  } else if (!adopt) {
+    findings.push(
+      'a plain collection bears this name, and an alias cannot take it while it is there (set adopt: true to have it replaced by a generation, as docs/TYPESENSE.md describes under "Adopting", or choose another alias)',
+    )
   }
-  const undo = canCopy ? 'a copy of it is kept for undo' : 'this server cannot copy it, so no undo brings it back'
-  return {
-    findings: [],
-    notices: [
-      `${name}: when its successor is filled and proven it is dropped, and the alias takes its name. Searches in the moment between find no collection; ${undo}`,
-    ],
-  }
+  const undo = keepsCopy ? 'a copy of it is kept for undo, where there is room' : 'no undo brings it back'
+  const notices = [
+    `a plain collection bears this name: when its successor is filled and proven it is dropped, and the alias takes its name. Searches in the moment between find no collection; ${undo}`,
+  ]
+  return { findings, notices: findings.length === 0 ? notices : [] }
 }

@@ -68,8 +68,7 @@ export async function inspectReindex(request: ReindexRequest, signal: AbortSigna
     if (error instanceof SyncError && isClosed(error)) throw notReady([findingOf('search server', error)])
     throw error
   }
-  const sizes = collections.flatMap((seen) => expected(seen, typesense.hasSets))
-  const fits = server.capacity ? checkCapacity(server.capacity, sizes) : NOTHING
+  const fits = server.capacity ? checkCapacity(server.capacity, collections.flatMap(expected)) : NOTHING
   server.notices.push(...fits.notices)
   const own = collections.flatMap(({ alias, findings }) => findings.map((finding) => `${alias}: ${finding}`))
   return { server, collections, findings: [...server.findings, ...own, ...fits.findings] }
@@ -77,9 +76,7 @@ export async function inspectReindex(request: ReindexRequest, signal: AbortSigna
 
 const NOTHING = { findings: [], notices: [] }
 
-/** A new generation's size, where one is made and the rows were looked at; with the copy of what it takes the place of. */
-function expected({ alias, mode, rows, isPlain, live }: InspectedCollection, canCopy: boolean): Expected[] {
-  if (mode !== 'full' || !rows) return []
-  const copied = isPlain && canCopy ? (live?.documents ?? 0) : 0
-  return [{ alias, jsonBytes: (rows.documents + copied) * rows.documentBytes }]
+/** A new generation's size, where one is made and the rows were looked at. */
+function expected({ alias, mode, rows }: InspectedCollection): Expected[] {
+  return mode === 'full' && rows ? [{ alias, jsonBytes: rows.documents * rows.documentBytes }] : []
 }
