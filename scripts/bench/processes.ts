@@ -8,7 +8,7 @@ import { agentNodeOptions, agentProcessEnv } from '../agent-process.ts'
 import type { AgentOrder, Ran, Read, ReaderOrder, Reading } from './messages.ts'
 
 /** A process that answers one message with one message. */
-interface Asked<Order extends object> extends AsyncDisposable {
+export interface Asked<Order extends object> extends AsyncDisposable {
   /** The answer is of the order's kind: the processes are ours. */
   ask<Answer>(order: Order, what: string): Promise<Answer>
 }
@@ -17,8 +17,13 @@ interface Asked<Order extends object> extends AsyncDisposable {
 const ANSWER_MS = 30 * 60_000
 const END_MS = 10_000
 
-function start<Order extends object>(file: string, env: Record<string, string>, execArgv: string[]): Asked<Order> {
-  const child = fork(fileURLToPath(new URL(file, import.meta.url)), { env, execArgv })
+/** Forks a program. Its errors are told on standard error. */
+export function startProcess<Order extends object>(
+  program: URL,
+  env: Record<string, string>,
+  execArgv: string[],
+): Asked<Order> {
+  const child = fork(fileURLToPath(program), { env, execArgv })
   return {
     async ask<Answer>(order: Order, what: string) {
       const ended = new AbortController()
@@ -53,7 +58,11 @@ export interface Agent extends AsyncDisposable {
 }
 
 export function startAgent(env: Record<string, string>): Agent {
-  const child = start<AgentOrder>('agent-process.ts', { ...env, ...agentProcessEnv }, agentNodeOptions)
+  const child = startProcess<AgentOrder>(
+    new URL('agent-process.ts', import.meta.url),
+    { ...env, ...agentProcessEnv },
+    agentNodeOptions,
+  )
   return {
     async run(params) {
       const ran = await child.ask<Ran>({ params }, `a job (${params.kind})`)
@@ -71,7 +80,7 @@ export interface Readers extends AsyncDisposable {
 }
 
 export function startReaders(): Readers {
-  const child = start<ReaderOrder>('reader-process.ts', {}, [])
+  const child = startProcess<ReaderOrder>(new URL('reader-process.ts', import.meta.url), {}, [])
   return {
     start: async (url, reading) =>
       void (await child.ask<object>({ order: 'start', url, ...reading }, 'starting the readers')),
