@@ -1,5 +1,14 @@
 import type { Client, ConfigurationOptions } from 'typesense'
+import type { Ask } from './read-answers.ts'
 import type { Wire } from './send-requests.ts'
+
+/** What the parts of Typesense are made of. */
+export interface Connected {
+  client: Client
+  wire: Wire
+  ask: Ask
+  hasSets: boolean
+}
 
 /** Stands for the search server inside the client, which so knows neither its address nor the key. */
 const ORIGIN = 'http://search-server'
