@@ -68,6 +68,8 @@ export interface Scene extends AsyncDisposable {
   bucket: Map<string, string>
   mapping: (over?: Partial<MappingInput>) => Mapping
   run: (job: string, over?: Partial<ReindexRun>) => ReindexRun
+  /** The search server, but for what is overridden. */
+  server: (override: (real: Typesense) => Partial<Typesense>) => Typesense
   plan: (over?: Partial<MappingInput>) => Promise<PlannedReindex>
   reindex: (
     job: string,
@@ -141,6 +143,7 @@ export async function openScene(options: { sql?: string; version?: string } = {}
     bucket,
     mapping,
     run,
+    server: (override) => ({ ...typesense, ...override(typesense) }),
     plan,
     reindex: async (job, { over, mapping: mapped } = {}) =>
       await reindexFull(run(job, over), await plan(mapped), 'asked for'),
