@@ -1,6 +1,7 @@
 import { answerJson, answerMessage, isRecord, readBody, Refusal, stringsOf, type Answer, type Call } from './answer.ts'
 import { countDocuments, holdDocuments } from './documents.ts'
 import { readFields, tellChange, type Field } from './fields.ts'
+import { maySee } from './keys.ts'
 import { resolve, type State, type StoredCollection } from './state.ts'
 
 const NOT_THERE = 'Collection not found'
@@ -17,7 +18,7 @@ export function tellCollection(state: State, collection: StoredCollection): Reco
     default_sorting_field: collection.defaultSortingField,
     enable_nested_fields: collection.nested,
     fields: collection.fields,
-    metadata: collection.metadata,
+    ...(Object.keys(collection.metadata ?? {}).length > 0 && { metadata: collection.metadata }),
     name: collection.name,
     num_documents: collection.documents.size,
     symbols_to_index: collection.symbolsToIndex,
@@ -28,14 +29,27 @@ export function tellCollection(state: State, collection: StoredCollection): Reco
 
 export function listCollections(state: State, call: Call): Answer {
   const excluded = (call.query.get('exclude_fields') ?? '').split(',')
-  const offset = Number(call.query.get('offset') ?? 0)
-  const limit = Number(call.query.get('limit') ?? Infinity)
-  // The newest first.
-  const told = [...state.collections.values()].reverse().map((collection) => {
+  const [offset, limit] = [countOf(call, 'offset'), countOf(call, 'limit')]
+  const paged = offset > 0 || limit > 0
+  if (offset > 0 && offset >= state.collections.size) throw new Refusal(400, 'Invalid offset param.')
+  const all = [...state.collections.values()]
+  // The newest first, but for pages.
+  const sorted = paged ? all.sort((left, right) => (left.name < right.name ? -1 : 1)) : all.reverse()
+  const page = sorted.slice(offset, limit > 0 ? offset + limit : undefined)
+  const seen = page.filter(({ name }) => maySee(state, call.apiKey, name))
+  const told = seen.map((collection) => {
     const members = Object.entries(tellCollection(state, collection))
     return Object.fromEntries(members.filter(([member]) => !excluded.includes(member)))
   })
-  return answerJson(told.slice(offset, offset + limit))
+  return answerJson(told)
+}
+
+function countOf(call: Call, name: 'offset' | 'limit'): number {
+  const text = call.query.get(name) ?? '0'
+  if (!/^\d+$/.test(text)) {
+    throw new Refusal(400, `${name === 'offset' ? 'Offset' : 'Limit'} param should be unsigned integer.`)
+  }
+  return Number(text)
 }
 
 export function getCollection(state: State, call: Call): Answer {
@@ -45,7 +59,7 @@ export function getCollection(state: State, call: Call): Answer {
 export function createCollection(state: State, call: Call): Answer {
   const source = call.query.get('src_name')
   const body = readBody(call)
-  if (source !== null) return cloneCollection(state, source, body, call.query.get('copy_documents') === 'true')
+  if (source !== null) return cloneCollection(state, source, body, call.query.has('copy_documents'))
   const name = readName(body)
   if (body['fields'] === undefined) throw new Refusal(400, 'Parameter `fields` is required.')
   if (state.collections.has(name)) throw new Refusal(409, `A collection with name \`${name}\` already exists.`)
@@ -100,7 +114,7 @@ function readSortingField(value: unknown, fields: Field[]): string {
   if (!field) throw new Refusal(400, `Default sorting field is defined as \`${name}\` but is not found in the schema.`)
   if (field.optional) throw new Refusal(400, `Default sorting field \`${name}\` cannot be an optional field.`)
   if (!field.sort) {
-    throw new Refusal(400, `Default sorting field \`${name}\` must be a sortable type.`)
+    throw new Refusal(400, `Default sorting field \`${name}\` is not a sortable type.`)
   }
   return name
 }
@@ -115,9 +129,12 @@ function requireSets(sets: ReadonlyMap<string, unknown>, kind: string, value: un
 
 /** Schema and linked sets, and with `copy_documents` (from 30 on) the documents; never the metadata. */
 function cloneCollection(state: State, source: string, body: Record<string, unknown>, copies: boolean): Answer {
-  const original = requireCollection(state, source)
-  const name = readName(body)
-  if (state.collections.has(name)) throw new Refusal(400, `A collection with name \`${name}\` already exists.`)
+  // By its real name: an alias is not looked for.
+  const original = state.collections.get(source)
+  if (!original) throw new Refusal(400, `Collection with name \`${source}\` not found.`)
+  const name = body['name']
+  if (typeof name !== 'string') throw new Refusal(400, 'Collection name must be provided.')
+  if (state.collections.has(name)) throw new Refusal(400, `Collection with name \`${name}\` already exists.`)
   const clone: StoredCollection = {
     ...emptyCollection(state, name),
     fields: original.fields.map((field) => ({ ...field })),
@@ -149,18 +166,25 @@ export function deleteCollection(state: State, call: Call): Answer {
 }
 
 export function changeCollection(state: State, call: Call): Answer {
-  const collection = requireCollection(state, call.segments[1] ?? '')
   const body = readBody(call)
+  if (Object.keys(body).length === 0) throw new Refusal(400, 'Alter payload is empty.')
+  const changeable = ['metadata', 'fields', ...(state.major >= 30 ? ['synonym_sets', 'curation_sets'] : [])]
+  if (Object.keys(body).some((member) => !changeable.includes(member))) {
+    throw new Refusal(400, 'Only `fields`, `metadata` and `synonym_sets` can be updated at the moment.')
+  }
+  const collection = requireCollection(state, call.segments[1] ?? '')
   const told: Record<string, unknown> = {}
   if (body['fields'] !== undefined) told['fields'] = changeFields(collection, body['fields'])
-  if (isRecord(body['metadata'])) told['metadata'] = collection.metadata = body['metadata']
+  if (body['metadata'] !== undefined) {
+    if (!isRecord(body['metadata'])) throw new Refusal(400, 'The `metadata` value should be an object.')
+    told['metadata'] = collection.metadata = body['metadata']
+  }
   if (state.major >= 30 && body['synonym_sets'] !== undefined) {
     told['synonym_sets'] = collection.synonymSets = requireSets(state.synonymSets, 'Synonym', body['synonym_sets'])
   }
   if (state.major >= 30 && body['curation_sets'] !== undefined) {
     told['curation_sets'] = collection.curationSets = requireSets(state.curationSets, 'Curation', body['curation_sets'])
   }
-  if (Object.keys(told).length === 0) throw new Refusal(400, 'Alter payload is empty.')
   return answerJson(told)
 }
 

@@ -146,7 +146,7 @@ export function takeFault(plan: Plan, asked: Asked): Effect | undefined {
   return undefined
 }
 
-export const isWrite = ({ method }: Asked) => method !== 'GET'
+export const isWrite = ({ method, path }: Asked) => method !== 'GET' && !/^\/(operations|multi_search)\b/.test(path)
 
 function concerns(on: Match, asked: Asked): boolean {
   if (typeof on === 'function') return on(asked)

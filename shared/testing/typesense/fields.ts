@@ -23,11 +23,11 @@ export interface Field {
 const SCALARS = ['string', 'int32', 'int64', 'float', 'bool', 'geopoint', 'object', 'auto']
 const TYPES = new Set([...SCALARS, ...SCALARS.map((type) => `${type}[]`), 'string*', 'geopolygon', 'image'])
 const SORTED_BY_THEMSELVES = new Set(['int32', 'int64', 'float', 'bool', 'geopoint', 'geopoint[]'])
-const SORTED_ARRAYS = new Set(['int32[]', 'int64[]', 'float[]', 'bool[]'])
+const SORTABLE = new Set(['string', 'int32[]', 'int64[]', 'float[]', 'bool[]', 'geopolygon'])
 
 /** Fields of a schema or of a change. Throws the server's refusals. `id` is dropped without a word. */
 export function readFields(value: unknown, nested: boolean): Field[] {
-  if (!Array.isArray(value))
+  if (!Array.isArray(value) || value.length === 0)
     throw new Refusal(
       400,
       'The `fields` value should be an array of objects containing `name`, `type` and optionally, `facet` properties.',
@@ -70,20 +70,29 @@ export function fillField(value: Record<string, unknown>, name: string, type: st
   }
   const text = (option: string) => (typeof value[option] === 'string' ? value[option] : '')
   const index = flag('index', true)
-  const facet = flag('facet', text('reference') !== '')
-  const optional = flag('optional', !index || name.includes('*') || name === '.*')
-  if (!index && !optional) {
-    throw new Refusal(400, `Field \`${name}\` must be optional since it is marked as non-indexable.`)
+  const facet = flag('facet', false)
+  const optional = flag('optional', name.includes('*'))
+  const sort = flag('sort', SORTED_BY_THEMSELVES.has(type) && value['num_dim'] === undefined)
+  const locale = text('locale')
+  const refuse = (problem: string) => new Refusal(400, problem.replace('%', `\`${name}\``))
+  if (locale !== '' && locale.length !== 2 && locale !== 'de_en')
+    throw refuse('The `locale` value of the field % is not valid.')
+  if (type.startsWith('geopoint') && !sort) {
+    throw refuse(
+      `The \`sort\` property of the field % having \`${type}\` type cannot be \`false\`. The sort index is used during GeoSearch.`,
+    )
   }
-  const sortable = SORTED_BY_THEMSELVES.has(type) || SORTED_ARRAYS.has(type)
+  if (!index && facet) throw refuse("Field % cannot be a facet since it's marked as non-indexable.")
+  if (sort && !SORTED_BY_THEMSELVES.has(type) && !SORTABLE.has(type))
+    throw refuse('Field % cannot be a sortable field.')
   const field: Field = {
     facet,
     index,
     infix: flag('infix', false),
-    locale: text('locale'),
+    locale,
     name,
     optional,
-    sort: flag('sort', sortable && index),
+    sort,
     stem: flag('stem', false),
     stem_dictionary: text('stem_dictionary'),
     store: flag('store', true),

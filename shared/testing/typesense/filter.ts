@@ -1,5 +1,5 @@
 import { Refusal } from './answer.ts'
-import { reach } from './check-document.ts'
+import { reach } from './fix-children.ts'
 import type { Field } from './fields.ts'
 import { WholeDouble, writeJson, type Json, type JsonObject } from './json-text.ts'
 import type { StoredCollection } from './state.ts'
@@ -12,7 +12,7 @@ export interface Filter {
 
 type Token = '(' | ')' | '&&' | '||' | { field: string; condition: string }
 const CLAUSE =
-  /\s*(?:(\(|\)|&&|\|\|)|([^\s:()&|]+)\s*:((?:\s*(?:\[(?:`[^`]*`|[^\]`])*\]|`[^`]*`|(?!&&|\|\|)[^[\]`)]))+))/y
+  /\s*(?:(\(|\)|&&|\|\|)|([^\s:()&|]+)\s*:((?:\s*(?:\[(?:`(?:\\`|[^`])*`|[^\]`])*\]|`(?:\\`|[^`])*`|(?!&&|\|\|)[^[\]`)]))+))/y
 
 export function readFilter(collection: StoredCollection, text: string): Filter {
   const tokens = cut(text.trim())
@@ -73,13 +73,16 @@ function readCondition(collection: StoredCollection, name: string, condition: st
   const [, sign = '', rest = ''] = /^(!=|<=|>=|=|<|>|!)?\s*(.*)$/s.exec(condition) ?? []
   const values = listOf(rest)
   if (name === 'id') {
+    if (rest === '') throw new Refusal(400, 'Error with filter field `id`: Filter value cannot be empty.')
+    // Quoted or not, it means all of them.
+    if (values.includes('*')) return { matches: () => !sign.startsWith('!') }
     const ids = new Set<unknown>(values)
     if (sign.startsWith('!')) return { matches: (document) => !ids.has(document.get('id')) }
     return { matches: (document) => ids.has(document.get('id')), ids: [...new Set(values)] }
   }
   const field = collection.fields.find((candidate) => candidate.name === name)
   if (!field) throw new Refusal(400, `Could not find a filter field named \`${name}\` in the schema.`)
-  if (!field.index) throw new Refusal(400, `Cannot filter on non-indexed field \`${name}\`.`)
+  if (!field.index) throw new Refusal(400, `Field \`${name}\` is marked as a non-indexed field in the schema.`)
   const negated = sign.startsWith('!')
   const test = testOf(field, negated ? '=' : sign, values)
   return {
@@ -92,10 +95,22 @@ function readCondition(collection: StoredCollection, name: string, condition: st
   }
 }
 
+/** Backticks hide commas, but not the spaces at the ends, nor a backtick after a backslash. */
 function listOf(text: string): string[] {
   const inner = text.startsWith('[') && text.endsWith(']') ? text.slice(1, -1) : text
-  const values = inner.match(/`[^`]*`|[^,`]+/g) ?? []
-  return values.map((value) => value.trim()).flatMap((value) => (value === '' ? [] : [value.replaceAll('`', '')]))
+  const values: string[] = []
+  let value = ''
+  let quoted = false
+  for (let index = 0; index < inner.length; index += 1) {
+    const char = inner.charAt(index)
+    if (char === '`' && inner[index - 1] === '\\') value += char
+    else if (char === '`') quoted = !(quoted && value !== '')
+    else if (char === ',' && !quoted) {
+      values.push(value.trim())
+      value = ''
+    } else value += char
+  }
+  return value === '' ? values : [...values, value.trim()]
 }
 
 function testOf(field: Field, sign: string, values: string[]): (value: Json) => boolean {
@@ -116,6 +131,9 @@ function numberTest(field: Field, type: string, sign: string, text: string): (va
   const whole = type !== 'float'
   const read = (digits: string): bigint | number => {
     const fits = whole ? /^-?\d+$/.test(digits) : digits !== '' && Number.isFinite(Number(digits))
+    if (fits && type === 'int32' && BigInt.asIntN(32, BigInt(digits)) !== BigInt(digits)) {
+      throw new Refusal(400, `Error with filter field \`${field.name}\`: \`${digits}\` exceeds the range of an int32.`)
+    }
     if (!fits) {
       throw new Refusal(400, `Error with filter field \`${field.name}\`: Not ${whole ? `an ${type}` : 'a float'}.`)
     }

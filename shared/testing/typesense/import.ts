@@ -1,7 +1,9 @@
 import { Refusal, TEXT_TYPE, type Answer, type Call } from './answer.ts'
-import { checkDocument, LineFault } from './check-document.ts'
+import { checkDocument } from './check-document.ts'
 import { requireCollection } from './collections.ts'
 import { BadJson, parseJson, writeJson, type JsonObject } from './json-text.ts'
+import { LineFault } from './line-fault.ts'
+import { mergeDocument } from './merge-document.ts'
 import type { State, StoredCollection } from './state.ts'
 
 const ACTIONS = ['create', 'upsert', 'update', 'emplace'] as const
@@ -13,6 +15,11 @@ const SUCCESS = '{"success":true}'
 export function checkImport(state: State, call: Call): { collection: StoredCollection; action: Action } {
   const action = ACTIONS.find((known) => known === (call.query.get('action') ?? 'create'))
   if (!action) throw new Refusal(400, 'Parameter `action` must be a create|update|upsert.')
+  for (const name of ['return_doc', 'return_id']) {
+    const told = call.query.get(name)
+    if (told !== null && !/^(true|false)$/.test(told))
+      throw new Refusal(400, `Parameter \`${name}\` must be a true|false.`)
+  }
   const batchSize = call.query.get('batch_size')
   if (batchSize !== null && !/^[1-9]\d*$/.test(batchSize)) {
     throw new Refusal(400, 'Parameter `batch_size` must be a positive integer.')
@@ -57,11 +64,10 @@ function importLine(
   action: Action,
   tells: { id: boolean; document: boolean },
 ): string {
-  let id: string | undefined
   let document: JsonObject | undefined
   try {
     document = readDocument(line)
-    id = readId(collection, document, action)
+    const id = readId(collection, document, action)
     const stored = writeDocument(collection, document, id, action)
     if (!tells.id && !tells.document) return SUCCESS
     return writeJson({
@@ -75,7 +81,7 @@ function importLine(
       code: error.code,
       error: error.message,
       success: false,
-      ...(tells.id && id !== undefined && { id }),
+      ...(tells.id && { id: document?.get('id') }),
       ...(tells.document && { document: line.toString() }),
     })
   }
@@ -89,7 +95,7 @@ export function readDocument(line: Buffer): JsonObject {
     if (error instanceof BadJson) throw new LineFault(400, `Bad JSON: ${error.message}`)
     throw error
   }
-  throw new LineFault(400, 'Bad JSON: not a proper document.')
+  throw new LineFault(400, 'Bad JSON: not a properly formed document.')
 }
 
 /** A document without an id gets one, so that sending it again doubles it. */
@@ -113,19 +119,12 @@ export function writeDocument(collection: StoredCollection, document: JsonObject
   if (action === 'update' && held === undefined) throw new LineFault(404, `Could not find a document with id: ${id}`)
   const merges = held !== undefined && (action === 'update' || action === 'emplace')
   checkDocument(collection, document, merges)
-  const whole = merges ? merge(held, document) : document
+  const before = held === undefined ? undefined : parseJson(held)
+  const whole = before instanceof Map ? mergeDocument(before, document, merges ? 'merge' : 'upsert') : document
   const text = writeJson(withoutUnstored(collection, whole))
   collection.documents.set(id, Buffer.from(text))
   if (held === undefined) collection.nextId += 1
   return text
-}
-
-/** What the document brings replaces what is held, member by member. */
-function merge(held: string, document: JsonObject): JsonObject {
-  const merged = parseJson(held)
-  if (!(merged instanceof Map)) return document
-  for (const [key, value] of document) merged.set(key, value)
-  return merged
 }
 
 function withoutUnstored({ fields }: StoredCollection, document: JsonObject): JsonObject {

@@ -23,7 +23,18 @@ export function mayDo(
   const [resource] = action.split(':')
   const allowed = key.actions.some((granted) => granted === '*' || granted === action || granted === `${resource}:*`)
   if (!allowed || collection === undefined) return allowed
-  return key.collections.some((pattern) => pattern === '*' || new RegExp(`^(?:${pattern})$`).test(collection))
+  return coversCollection(key, collection)
+}
+
+/** Whether a list of collections shows this one to the key. */
+export function maySee(state: State, apiKey: string | undefined, collection: string): boolean {
+  if (apiKey === state.apiKey) return true
+  const key = state.keys.find(({ value }) => value === apiKey)
+  return key !== undefined && coversCollection(key, collection)
+}
+
+function coversCollection({ collections }: StoredKey, collection: string): boolean {
+  return collections.some((pattern) => pattern === '*' || new RegExp(`^(?:${pattern})$`).test(collection))
 }
 
 const tell = ({ id, description, actions, collections, expiresAt, autodelete }: StoredKey) => ({
@@ -75,6 +86,6 @@ export function deleteKey(state: State, call: Call): Answer {
 
 function requireKey(state: State, id: string): StoredKey {
   const key = state.keys.find((candidate) => String(candidate.id) === id)
-  if (!key) throw new Refusal(404, 'Key not found.')
+  if (!key) throw new Refusal(404, 'Not found.')
   return key
 }

@@ -36,8 +36,8 @@ export function deleteDocuments(state: State, call: Call): Answer {
     collection.documents.clear()
     return answerJson({ num_deleted: deleted }, 200, DELETE_TYPE)
   }
-  if (filter === '') throw new Refusal(400, 'Parameter `filter_by` must be provided.')
-  const ids = [...matching(collection, filter)].map(([id]) => id)
+  if (!call.query.has('filter_by')) throw new Refusal(400, 'Parameter `filter_by` must be provided.')
+  const ids = filter.trim() === '' ? [] : [...matching(collection, filter)].map(([id]) => id)
   for (const id of ids) collection.documents.delete(id)
   const told = { num_deleted: ids.length, ...(call.query.get('return_id') === 'true' && { ids }) }
   return answerJson(told, 200, DELETE_TYPE)

@@ -40,6 +40,7 @@ export interface Incoming {
 
 /** `cut`: the connection ends here, or after so many bytes of the answer. */
 export type Outcome = { cut: true } | { cut: false; answer: Answer; endsAfterBytes?: number }
+const OPEN_WHILE_STARTING = new Set(['debug', 'stats.json', 'metrics.json', 'operations', 'status'])
 const CUT: Outcome = { cut: true }
 
 /** Handles a request to its end. Rejects only when its body does not come to an end. */
@@ -65,7 +66,10 @@ async function answerOrCut(serving: Serving, incoming: Incoming, url: URL): Prom
   const call: Call = {
     method,
     path: url.pathname,
-    segments: url.pathname.slice(1).split('/').map(decode),
+    segments: url.pathname
+      .split('/')
+      .filter((segment) => segment !== '')
+      .map(decode),
     query: url.searchParams,
     apiKey: incoming.apiKey ?? url.searchParams.get('x-typesense-api-key') ?? undefined,
     body: unzip(body),
@@ -95,10 +99,10 @@ function change(answer: Answer, fault: Effect | undefined): Outcome {
 }
 
 async function perform({ plan, indexing }: Serving, state: State, call: Call): Promise<Answer> {
-  if (plan.starting) return NOT_READY
   const route = findRoute(state, call)
   const isStatus = call.method === 'GET' && call.path === '/status'
   if (!route && !isStatus) return NOT_FOUND
+  if (plan.starting && !OPEN_WHILE_STARTING.has(call.segments[0] ?? '')) return NOT_READY
   const collection = call.segments[0] === 'collections' ? collectionAsked(call) : undefined
   if (!mayDo(state, call.apiKey, route?.action ?? 'status:list', collection)) return answerMessage(401, FORBIDDEN)
   if (!route) {

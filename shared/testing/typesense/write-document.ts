@@ -1,5 +1,5 @@
 import { answerJson, Refusal, type Answer, type Call } from './answer.ts'
-import { LineFault } from './check-document.ts'
+import { LineFault } from './line-fault.ts'
 import { checkImport, readDocument, readId, writeDocument } from './import.ts'
 import type { State } from './state.ts'
 
