@@ -1,13 +1,15 @@
-import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext } from './context.ts'
-import { findInTarget, findUploads, type Leftover } from './find-leftovers.ts'
+import { findGenerations, findInTarget, findUploads, hasSearch, type Leftover } from './find-leftovers.ts'
+import { log } from './log.ts'
 import { openTarget } from './postgres/open-target.ts'
+import { dropLeftover } from './reindex/full/find-leftover-generations.ts'
 import { dropAside } from './restore/stage/aside.ts'
 import { dropOnePrevious } from './restore/swap/previous.ts'
 import { settleUnfinished } from './settle-unfinished.ts'
 
 export interface CleanRequest {
-  /** Absent: every target of the policy, and the bucket. */
+  /** Absent: every target of the policy, the bucket, and the search server. */
   target: string | undefined
   /** Previous tables, too: an undo then takes the safety backup. */
   previous: boolean
@@ -21,7 +23,8 @@ export interface Cleaned {
 }
 
 /**
- * Removes what ended jobs of this agent have left behind: stages, open uploads, and when asked for the previous tables.
+ * Removes what ended jobs of this agent have left behind: stages, open uploads, collections that were never live, and when
+ * asked for the previous tables.
  * Never what belongs to a job that runs, to another agent's job, or what anything outside still points to. Throws
  * `target-busy` while a job works on the target.
  */
@@ -46,6 +49,28 @@ export async function clean(
     if (!dryRun) await context.store.abortUpload(key, uploadId, signal)
     cleaned.push({ leftover, what: dryRun ? 'would be removed' : 'removed' })
   }
+  if (target === undefined && hasSearch(context)) cleaned.push(...(await cleanSearch(context, dryRun, signal)))
+  return cleaned
+}
+
+/** A search server that is away keeps nothing else from being cleaned. */
+async function cleanSearch(context: AgentContext, dryRun: boolean, signal: AbortSignal): Promise<Cleaned[]> {
+  const cleaned: Cleaned[] = []
+  try {
+    const leftovers = await findGenerations(context, signal)
+    if (leftovers.length === 0) return []
+    await using typesense = await context.openTypesense(signal)
+    for (const leftover of leftovers) {
+      if (leftover.kind !== 'generation') continue
+      const isRemoved = !dryRun && (await dropLeftover(typesense, leftover.generation))
+      const what = dryRun ? 'would be removed' : isRemoved ? 'removed' : 'kept: it is in use by now'
+      cleaned.push({ leftover, what })
+    }
+  } catch (thrown) {
+    signal.throwIfAborted()
+    const { code, message, hint } = toSyncError(thrown)
+    log('warning', `What is left on the search server is still there. ${message}`, { code, hint })
+  }
   return cleaned
 }
 
@@ -65,7 +90,9 @@ async function removeFrom(
   leftover: Leftover,
   signal: AbortSignal,
 ): Promise<string> {
-  if (leftover.kind === 'upload') throw new SyncError('internal', 'An upload lies in no database.')
+  if (leftover.kind !== 'stage' && leftover.kind !== 'previous') {
+    throw new SyncError('internal', 'It lies in no database.')
+  }
   // With the target's lock: a job that works there is not disturbed.
   await using target = await openTarget(context.databaseUrl(name), signal)
   if (leftover.kind === 'stage') {

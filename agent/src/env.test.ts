@@ -50,3 +50,22 @@ test('the secrets are every database URL, whatever its variable is called, and t
   )
   expect(told).not.toMatch(/canary|key-id/)
 })
+
+test('a search server may be named by a bare host, which means https, and its key is a secret', () => {
+  const env = readEnv({ ...complete, TYPESENSE_HOST: 'search.example.com', TYPESENSE_API_KEY: 'canary-key' })
+  expect(env.TYPESENSE_HOST?.href).toBe('https://search.example.com/')
+  expect(env.TYPESENSE_PATIENCE_SECONDS).toBe(600)
+  expect(createRedactor(env.secrets)('the key canary-key')).toBe('the key ***')
+  expect(readEnv({ ...complete, TYPESENSE_HOST: 'http://10.0.0.5:8108' }).TYPESENSE_HOST?.port).toBe('8108')
+})
+
+test.each([
+  ['https://user:canary@search.example.com', 'TYPESENSE_HOST: must have no user and password'],
+  ['ftp://search.example.com', expect.stringMatching(/^TYPESENSE_HOST: /)],
+  ['search example', expect.stringMatching(/^TYPESENSE_HOST: /)],
+  ['https://search.example.com?x=canary', 'TYPESENSE_HOST: must have no query'],
+])('%s names no search server', (host, finding) => {
+  const read = (): unknown => readEnv({ ...complete, TYPESENSE_HOST: host })
+  expect(read).toThrow(expect.objectContaining({ code: 'config-invalid', details: [finding] }))
+  expect(read).not.toThrow(/canary/)
+})

@@ -6,7 +6,9 @@ import { findingText, runDoctor } from './cli/doctor.ts'
 import { cleanedJson, cleanedText } from './cli/leftovers-text.ts'
 import { parseCommand, type Command } from './cli/parse-command.ts'
 import { errorText, resultJson, resultText } from './cli/print-result.ts'
+import { checkCollections, inferCollection } from './cli/collections.ts'
 import { progressSink } from './cli/progress-line.ts'
+import { resolveReindex } from './cli/resolve-reindex.ts'
 import { resolveUndo } from './cli/resolve-undo.ts'
 import { runLocalJob } from './cli/run-local-job.ts'
 import { USAGE } from './cli/usage.ts'
@@ -20,6 +22,8 @@ import { connectControlPlane } from './poll/control-plane-client.ts'
 /** The only place that ends the process. */
 const EXIT = { succeeded: 0, failed: 1, canceled: 1, refused: 3 } as const
 const EXIT_CONFIGURATION = 2
+/** The job succeeded, and searches still find what was there before it. */
+const EXIT_STALE = 4
 const CONFIGURATION_CODES = new Set(['usage', 'config-invalid', 'key-missing'])
 
 const out = (text: string): void => void process.stdout.write(`${text}\n`)
@@ -87,6 +91,20 @@ async function execute(command: Command): Promise<number> {
       const params = await resolveUndo(opened.context, command, first)
       return await runJobCommand(opened, { ...command, name: 'job', params }, first)
     }
+    case 'reindex': {
+      const params = resolveReindex(opened.context.policy, command)
+      return await runJobCommand(opened, { ...command, name: 'job', params }, first)
+    }
+    case 'collections-check': {
+      const { text, json, isWell } = await checkCollections(opened, command.aliases, first)
+      out(command.json ? JSON.stringify(json) : text)
+      return isWell ? EXIT.succeeded : EXIT.failed
+    }
+    case 'collections-infer': {
+      const { text, json } = await inferCollection(opened, command.source, command.table, first)
+      out(command.json ? JSON.stringify(json) : text)
+      return EXIT.succeeded
+    }
     case 'clean': {
       const cleaned = await clean(opened.context, command, first)
       out(command.json ? JSON.stringify({ cleaned: cleaned.map(cleanedJson) }) : cleanedText(cleaned))
@@ -123,6 +141,7 @@ async function runJobCommand(
   const plan = dryRun && result.outcome === 'succeeded' ? result.plan : undefined
   if (plan) out(json ? JSON.stringify(plan) : printPlanView(plan))
   else out(json ? resultJson(job, result) : resultText(job, result))
+  if (result.outcome === 'succeeded' && result.search?.state === 'stale') return EXIT_STALE
   return CONFIGURATION_CODES.has(result.code ?? '') ? EXIT_CONFIGURATION : EXIT[result.outcome]
 }
 

@@ -1,13 +1,16 @@
 import type { JobResult } from '@multiboard-sync/shared/protocol'
-import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import type { SearchResult } from '@multiboard-sync/shared/search'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { archivePrefix } from './archive/object-names.ts'
 import type { AgentContext } from './context.ts'
 import { openJournal, unfinishedJournals, type JournalSummary } from './journal/journal.ts'
 import { log } from './log.ts'
 import { openSession, type DatabaseUrl } from './postgres/session.ts'
 import { waitForTargetLock } from './postgres/target-lock.ts'
+import { staleResult } from './reindex/stale-result.ts'
 import { openOutbox } from './report/outbox.ts'
 import { readReceipt } from './restore/receipt.ts'
+import { tidySearch } from './tidy-search.ts'
 import { tidyTargets } from './tidy-targets.ts'
 
 /*
@@ -18,7 +21,9 @@ import { tidyTargets } from './tidy-targets.ts'
  *   no receipt, commit begun       ─► failed, target rolled back
  *   receipt                        ─► succeeded, target changed (it was proven before it was committed)
  *
- * What the job left beside the target's tables is tidied up afterwards (tidy-targets.ts).
+ * A collection that was to follow and of whose end nothing is written is stale: what was live before is still live.
+ * What the job left beside the target's tables, and of its collections, is tidied up afterwards (tidy-targets.ts,
+ * tidy-search.ts).
  */
 
 /** The journal of a job without a control plane has this number; orders count from 1. */
@@ -42,6 +47,7 @@ export async function settleUnfinished(context: AgentContext, signal: AbortSigna
     })
   }
   await tidyTargets(context, isAlive, signal)
+  await tidySearch(context, isAlive, signal)
 }
 
 /** In a container the pid of the process before us may be our own: at a boot none of ours runs a job. */
@@ -72,15 +78,35 @@ async function findTruth(context: AgentContext, unfinished: JournalSummary, sign
     // The dead agent's transaction may still be ending on the server: its lock is free only then.
     await waitForTargetLock(session)
     const receipt = await readReceipt(session, job)
-    if (receipt) return { outcome: 'succeeded', engine: receipt.engine, target_state: 'changed', receipt, ...ended }
+    const search = searchOf(unfinished)
+    if (receipt) {
+      const { engine } = receipt
+      return { outcome: 'succeeded', engine, target_state: 'changed', receipt, ...search, ...ended }
+    }
+  }
+  if (params.kind === 'reindex') {
+    const { code, message } = CRASHED
+    const hint = 'Searches find what they found before. Start the job again.'
+    return { outcome: 'failed', code, message, hint, target_state: 'untouched', ...searchOf(unfinished), ...ended }
   }
   return {
     outcome: 'failed',
-    code: 'crashed',
-    message: "The agent's process ended in the middle of the job.",
+    code: CRASHED.code,
+    message: CRASHED.message,
     hint: 'The target is as it was. Start the job again.',
     target_state: mayHaveCommitted ? 'rolled_back' : 'untouched',
     ...ended,
+  }
+}
+
+const CRASHED = new SyncError('crashed', "The agent's process ended in the middle of the job.")
+
+function searchOf({ searchAliases, search }: JournalSummary): { search?: SearchResult } {
+  if (search) return { search }
+  if (searchAliases.length === 0) return {}
+  const what = { mode: 'full', reason: 'it was not told' } as const
+  return {
+    search: { state: 'stale', collections: searchAliases.map((alias) => staleResult({ alias, ...what }, CRASHED, 0)) },
   }
 }
 

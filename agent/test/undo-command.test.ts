@@ -34,7 +34,7 @@ const policyOf = (...targets: string[]): Policy =>
 async function resolve(policy: Policy, words: { target?: string; job?: string } = {}) {
   const context = { policy, databaseUrl: databaseUrls(policy, () => database.url) }
   const { target, job } = words
-  const command = { name: 'undo', target, job, dryRun: false, json: false } as const
+  const command = { name: 'undo', target, job, reindex: true, dryRun: false, json: false } as const
   return await resolveUndo(context, command, AbortSignal.timeout(DEADLINE_MS))
 }
 

@@ -3,7 +3,7 @@ import { randomText } from '@multiboard-sync/shared/job'
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext } from '../context.ts'
-import { findInTarget, findUploads } from '../find-leftovers.ts'
+import { findGenerations, findInTarget, findUploads } from '../find-leftovers.ts'
 import type { OpenedContext } from '../open-context.ts'
 import { checkCreateRight, majorOf } from '../plan/check-target.ts'
 import { checkBlockers } from '../plan/make-plan.ts'
@@ -12,6 +12,7 @@ import { openSource } from '../postgres/open-source.ts'
 import { openTarget } from '../postgres/open-target.ts'
 import { leftoversText } from './leftovers-text.ts'
 import { checkControlPlane, checkOrderKeys } from './check-control-plane.ts'
+import { checkSearch } from './check-search.ts'
 
 export interface Finding {
   check: string
@@ -64,6 +65,12 @@ export async function runDoctor(
       }
     } else if (role === 'target')
       tell({ check: `${name} as target`, ok: true, text: 'no route leads there: never changed' })
+  }
+  if (Object.keys(context.policy.collections).length > 0) {
+    const isReached = await check('search server', async () => await checkSearch(context, signal))
+    if (isReached && hasState) {
+      await check('search, leftovers', async () => leftoversText(await findGenerations(context, signal)))
+    }
   }
   return isWell
 }

@@ -7,6 +7,10 @@ import type { Leftover } from '../find-leftovers.ts'
 function leftoverText(leftover: Leftover): string {
   const { kind, job } = leftover
   if (kind === 'upload') return `open upload of ${job}: ${leftover.key}`
+  if (kind === 'generation') {
+    const { collection, documents } = leftover.generation
+    return `collection of ${job} that was never live: ${collection}, ${formatNumberOf(documents, 'document')}`
+  }
   const { aside, target } = leftover
   const size = `${formatNumberOf(aside.tables.length, 'table')}, ${formatBytes(aside.bytes)}`
   return `${kind === 'stage' ? 'stage' : 'previous tables'} of ${job} in ${target}: ${size}`
@@ -16,7 +20,7 @@ function leftoverText(leftover: Leftover): string {
 export function leftoversText(leftovers: Leftover[]): string {
   if (leftovers.length === 0) return 'none'
   const hint = leftovers.some(({ kind }) => kind !== 'previous')
-    ? '; `pnpm agent clean` removes stages and uploads'
+    ? '; `pnpm agent clean` removes what no undo needs'
     : ''
   return `${leftovers.map(leftoverText).join('; ')}${hint}`
 }
@@ -31,6 +35,7 @@ export function cleanedText(cleaned: Cleaned[]): string {
 export function cleanedJson({ leftover, what }: Cleaned): object {
   const { kind, job } = leftover
   if (leftover.kind === 'upload') return { kind, job, key: leftover.key, what }
+  if (leftover.kind === 'generation') return { kind, job, collection: leftover.generation.collection, what }
   const { tables, bytes } = leftover.aside
   return { kind, job, target: leftover.target, tables: tables.map(formatTableName), bytes, what }
 }

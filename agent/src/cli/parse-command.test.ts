@@ -30,6 +30,14 @@ describe('a command line that is wrong is refused in a sentence, with', () => {
     ['a target that no database can have', ['undo', '--to', 'Staging', JOB]],
     ['an option of clean', ['undo', '--previous']],
     ['a job to clean', ['clean', JOB]],
+    ['an alias that no collection can have', ['reindex', 'a__b']],
+    ['an option of a sync', ['reindex', '--no-reindex']],
+    ['a collection to make anew', [...SYNC, '--full']],
+    ['an export that would leave the search alone', ['export', '--from', 'production', '--no-reindex']],
+    ['nothing to do with collections', ['collections']],
+    ['a mapping to infer from nowhere', ['collections', 'infer', 'Component']],
+    ['two tables to infer from', ['collections', 'infer', '--from', 'production', 'Component', 'Category']],
+    ['a source to check', ['collections', 'check', '--from', 'production']],
   ])('%s', (_, argv) => {
     const thrown = caught(argv)
     expect(thrown.code).toBe('usage')
@@ -62,6 +70,7 @@ test('each command is read with its options', () => {
     name: 'undo',
     target: 'staging',
     job: JOB,
+    reindex: true,
     dryRun: true,
     json: false,
   })
@@ -74,6 +83,28 @@ test('each command is read with its options', () => {
     json: true,
   })
   expect(parseCommand(['clean'])).toMatchObject({ target: undefined, previous: false })
+  expect(parseCommand([...SYNC, '--no-reindex'])).toMatchObject({ params: { kind: 'sync', reindex: false } })
+  expect(parseCommand(['undo', '--no-reindex'])).toMatchObject({ name: 'undo', reindex: false })
+  expect(parseCommand(['reindex', 'components', 'suppliers', '--full'])).toEqual({
+    name: 'reindex',
+    source: undefined,
+    aliases: ['components', 'suppliers'],
+    full: true,
+    dryRun: false,
+    json: false,
+  })
+  expect(parseCommand(['reindex', '--from', 'staging'])).toMatchObject({ source: 'staging', aliases: [], full: false })
+  expect(parseCommand(['collections', 'check', 'components', '--json'])).toEqual({
+    name: 'collections-check',
+    aliases: ['components'],
+    json: true,
+  })
+  expect(parseCommand(['collections', 'infer', '--from', 'production', 'public."Component"'])).toEqual({
+    name: 'collections-infer',
+    source: 'production',
+    table: 'public."Component"',
+    json: false,
+  })
   for (const argv of [['--help'], ['help'], ['sync', '-h']]) expect(parseCommand(argv).name).toBe('help')
 })
 

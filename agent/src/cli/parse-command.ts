@@ -1,9 +1,11 @@
 import { parseArgs } from 'node:util'
 import {
+  aliasSchema,
   archiveIdSchema,
   databaseNameSchema,
   jobIdSchema,
   jobParamsSchema,
+  MAX_COLLECTIONS,
   type JobParams,
 } from '@multiboard-sync/shared/job'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
@@ -13,7 +15,11 @@ export type Command = { json: boolean } & (
   | { name: 'show'; archive: string }
   | { name: 'job'; params: JobParams; dryRun: boolean }
   /** Without a target it is the only one of the policy, without a job the last one there: resolve-undo.ts. */
-  | { name: 'undo'; target: string | undefined; job: string | undefined; dryRun: boolean }
+  | { name: 'undo'; target: string | undefined; job: string | undefined; reindex: boolean; dryRun: boolean }
+  /** Without a source it is the database of the collections, without aliases all of them: resolve-reindex.ts. */
+  | { name: 'reindex'; source: string | undefined; aliases: string[]; full: boolean; dryRun: boolean }
+  | { name: 'collections-check'; aliases: string[] }
+  | { name: 'collections-infer'; source: string; table: string }
   /** Without a target: all of the policy. `previous`: the tables that are kept for an undo go, too. */
   | { name: 'clean'; target: string | undefined; previous: boolean; dryRun: boolean }
 )
@@ -24,6 +30,8 @@ const OPTIONS = {
   tables: { type: 'string' },
   engine: { type: 'string' },
   previous: { type: 'boolean', default: false },
+  full: { type: 'boolean', default: false },
+  'no-reindex': { type: 'boolean', default: false },
   'dry-run': { type: 'boolean', default: false },
   json: { type: 'boolean', default: false },
   help: { type: 'boolean', short: 'h', default: false },
@@ -35,9 +43,11 @@ const COMMANDS: Record<string, { options: string[]; words: [number, number] }> =
   doctor: { options: [], words: [0, 0] },
   archives: { options: [], words: [0, 2] },
   export: { options: ['from', 'tables', 'dry-run'], words: [0, 0] },
-  sync: { options: ['from', 'to', 'tables', 'engine', 'dry-run'], words: [0, 0] },
-  restore: { options: ['to', 'tables', 'engine', 'dry-run'], words: [1, 1] },
-  undo: { options: ['to', 'dry-run'], words: [0, 1] },
+  sync: { options: ['from', 'to', 'tables', 'engine', 'no-reindex', 'dry-run'], words: [0, 0] },
+  restore: { options: ['to', 'tables', 'engine', 'no-reindex', 'dry-run'], words: [1, 1] },
+  undo: { options: ['to', 'no-reindex', 'dry-run'], words: [0, 1] },
+  reindex: { options: ['from', 'full', 'dry-run'], words: [0, MAX_COLLECTIONS] },
+  collections: { options: ['from'], words: [0, MAX_COLLECTIONS + 1] },
   clean: { options: ['to', 'previous', 'dry-run'], words: [0, 0] },
 }
 
@@ -67,9 +77,27 @@ export function parseCommand(argv: string[]): Command {
       if (!archiveIdSchema.safeParse(words[1]).success) throw usage(`"${words[1]}" is not the id of an archive.`)
       return { name: 'show', archive: words[1], json }
     case 'undo':
-      return { name: command, target: readTarget(values.to), job: readJob(words[0]), dryRun, json }
+      return {
+        name: command,
+        target: readDatabase(values.to),
+        job: readJob(words[0]),
+        reindex: !values['no-reindex'],
+        dryRun,
+        json,
+      }
+    case 'reindex':
+      return {
+        name: command,
+        source: readDatabase(values.from),
+        aliases: words.map(readAlias),
+        full: values.full,
+        dryRun,
+        json,
+      }
+    case 'collections':
+      return { ...readCollections(words, values.from), json }
     case 'clean':
-      return { name: command, target: readTarget(values.to), previous, dryRun, json }
+      return { name: command, target: readDatabase(values.to), previous, dryRun, json }
     default:
       return { name: 'job', params: readParams(command, words, values), dryRun, json }
   }
@@ -93,7 +121,10 @@ function readParams(kind: string, words: string[], values: ReturnType<typeof rea
   if (kind !== 'restore' && !from) throw usage('Name the source: --from <database>.')
   if (kind !== 'export' && !to) throw usage('Name the target: --to <database>.')
   const list = tables === undefined ? {} : { tables: splitList(tables) }
-  const choice = engine === undefined ? {} : { engine }
+  const choice = {
+    ...(engine === undefined ? {} : { engine }),
+    ...(values['no-reindex'] ? { reindex: false } : {}),
+  }
   const params = {
     export: { kind, source: from, ...list },
     sync: { kind, source: from, target: to, ...list, ...choice },
@@ -107,9 +138,31 @@ function readParams(kind: string, words: string[], values: ReturnType<typeof rea
   )
 }
 
-function readTarget(to: string | undefined): string | undefined {
-  if (to === undefined || databaseNameSchema.safeParse(to).success) return to
-  throw usage(`"${to}" is not the name of a database.`)
+type CollectionsCommand =
+  | { name: 'collections-check'; aliases: string[] }
+  | { name: 'collections-infer'; source: string; table: string }
+
+function readCollections([verb, ...words]: string[], from: string | undefined): CollectionsCommand {
+  if (verb === 'check') {
+    if (from !== undefined) throw usage('"collections check" has no option --from.')
+    return { name: 'collections-check', aliases: words.map(readAlias) }
+  }
+  const [table, ...others] = words
+  const source = readDatabase(from)
+  if (verb !== 'infer' || table === undefined || others.length > 0 || source === undefined) {
+    throw usage('Write: collections check [<alias>…], or: collections infer --from <database> <table>.')
+  }
+  return { name: 'collections-infer', source, table }
+}
+
+function readAlias(alias: string): string {
+  if (aliasSchema.safeParse(alias).success) return alias
+  throw usage(`"${alias}" is not the alias of a collection.`)
+}
+
+function readDatabase(name: string | undefined): string | undefined {
+  if (name === undefined || databaseNameSchema.safeParse(name).success) return name
+  throw usage(`"${name}" is not the name of a database.`)
 }
 
 function readJob(id: string | undefined): string | undefined {

@@ -61,3 +61,46 @@ test('programs get the whole proof, and null for what a job does not have', () =
   const printed: unknown = JSON.parse(resultJson(jobOf({ kind: 'export', source: 'production' }), exported))
   expect(printed).toMatchObject({ proof: null, undoable: null, late_writes: null })
 })
+
+const SEARCH = {
+  state: 'stale',
+  collections: [
+    {
+      ...{ alias: 'suppliers', state: 'fresh', mode: 'incremental', reason: 'the previous tables were compared' },
+      ...{ collection: 'suppliers__x', documents: 2000, upserted: 1200, deleted: 3, compared: 200, seconds: 2 },
+    },
+    {
+      ...{
+        alias: 'components',
+        state: 'stale',
+        mode: 'full',
+        reason: 'asked for',
+        upserted: 0,
+        deleted: 0,
+        compared: 0,
+      },
+      ...{ seconds: 1, code: 'search-full', message: 'It is out of memory.', hint: 'Give it more.', details: ['a'] },
+    },
+  ],
+} satisfies JobResult['search']
+
+test('a search that stayed stale is told first, with what to do, and the job succeeded all the same', () => {
+  const lines = resultText(jobOf(sync), resultOf({ search: SEARCH })).split('\n')
+  expect(lines.slice(-6)).toEqual([
+    'The target holds the new rows.',
+    'search         components is STALE (full: asked for)',
+    '  search-full: It is out of memory.',
+    '  - a',
+    '  hint: Give it more.',
+    'search         suppliers: 2,000 documents, 1,200 sent, 3 deleted in 2 s (the previous tables were compared)',
+  ])
+  expect(JSON.parse(resultJson(jobOf(sync), resultOf({ search: SEARCH })))).toMatchObject({ search: SEARCH })
+  expect(JSON.parse(resultJson(jobOf(sync), resultOf({})))).toMatchObject({ search: null })
+})
+
+test('a reindex that failed says why once, and nothing of a target', () => {
+  const failed = resultOf({ outcome: 'failed', target_state: 'untouched', code: 'search-full', search: SEARCH })
+  const text = resultText(jobOf({ kind: 'reindex', source: 'staging' }), { ...failed, message: 'It is out of memory.' })
+  expect(text.match(/out of memory/g)).toHaveLength(1)
+  expect(text).not.toMatch(/target|undo/)
+})

@@ -1,5 +1,6 @@
 import type { JobParams } from '@multiboard-sync/shared/job'
 import type { JobResult } from '@multiboard-sync/shared/protocol'
+import type { CollectionResult } from '@multiboard-sync/shared/search'
 import { formatBytes, formatCount, formatNumberOf, formatSeconds } from '@multiboard-sync/shared/sizes'
 import type { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Job } from '../context.ts'
@@ -28,6 +29,7 @@ export function resultJson(job: Job, result: JobResult): string {
     undoable: result.undoable ?? null,
     late_writes: result.late_writes ?? null,
     proof: result.proof ?? null,
+    search: result.search ?? null,
   })
 }
 
@@ -43,8 +45,9 @@ export function resultText(job: Job, result: JobResult): string {
   const { outcome, archive, safety_backup } = result
   const { params } = job
   const lines = [`${params.kind} ${outcome} in ${formatSeconds(result.seconds)}`]
-  if (result.message) lines.push(...errorLines(result))
-  if (params.kind !== 'export') lines.push(targetText(params, result))
+  // A reindex says of each collection why it is stale.
+  if (result.message && !(params.kind === 'reindex' && result.search)) lines.push(...errorLines(result))
+  if (params.kind !== 'export' && params.kind !== 'reindex') lines.push(targetText(params, result))
   if (archive) {
     lines.push(
       `archive        ${archive.id}  (${formatBytes(archive.compressed_bytes)} stored, ${formatBytes(archive.bytes)} of rows)`,
@@ -56,8 +59,34 @@ export function resultText(job: Job, result: JobResult): string {
     const rows = formatNumberOf(result.late_writes, 'row')
     lines.push(`late writes    ${rows} written to the replaced tables meanwhile: kept there, not in the new ones`)
   }
+  lines.push(...searchLines(result))
   if (result.undoable && 'target' in params) lines.push(`undo: pnpm agent undo --to ${params.target} ${job.id}`)
   return lines.join('\n')
+}
+
+/** A line a collection; what is stale first, with what to do. */
+function searchLines({ search }: JobResult): string[] {
+  if (!search) return []
+  const stale = search.collections.filter(({ state }) => state === 'stale')
+  const fresh = search.collections.filter(({ state }) => state === 'fresh')
+  return [
+    ...stale.flatMap(({ alias, mode, reason, code, message, details = [], hint }) => [
+      `search         ${alias} is STALE (${mode}: ${reason})`,
+      `  ${code ?? 'unknown'}: ${message ?? ''}`,
+      ...details.map((detail) => `  - ${detail}`),
+      ...(hint ? [`  hint: ${hint}`] : []),
+    ]),
+    ...fresh.map((collection) => `search         ${freshText(collection)}`),
+  ]
+}
+
+function freshText({ alias, mode, reason, documents = 0, upserted, deleted, seconds }: CollectionResult): string {
+  const done = {
+    full: 'made anew',
+    incremental: `${formatCount(upserted)} sent, ${formatCount(deleted)} deleted`,
+    'pointed-back': 'pointed back',
+  }[mode]
+  return `${alias}: ${formatNumberOf(documents, 'document')}, ${done} in ${formatSeconds(seconds)} (${reason})`
 }
 
 function targetText(params: JobParams, { target_state }: JobResult): string {

@@ -21,7 +21,8 @@ export async function resolveUndo(
   const verdict = evaluatePolicy(context.policy, { kind: 'undo', target, job: SOME_JOB })
   // Before the target is asked: a denied database is not even looked at.
   if (!verdict.allowed) throw policyError(verdict)
-  return { kind: 'undo', target, job: command.job ?? (await findLastJob(context, target, signal)) }
+  const job = command.job ?? (await findLastJob(context, target, signal))
+  return { kind: 'undo', target, job, ...(command.reindex ? {} : { reindex: false }) }
 }
 
 function onlyTarget(policy: Policy): string {

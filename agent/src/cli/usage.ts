@@ -11,17 +11,23 @@ usage: pnpm agent <command> [options]
   undo [<job>] [--to B] [--dry-run]      put back what a job replaced in B: the previous tables where they are
                                          kept, else the safety backup; without <job> the last one, without
                                          --to the only target of the policy
-  clean [--to B] [--previous]            remove what finished jobs of this agent left in B, or in every target;
-      [--dry-run]                        with --previous also the tables kept for an undo
+  reindex [<alias>…] [--from B]          make search collections equal to the rows of B: all, or those named;
+      [--full] [--dry-run]               --full makes them anew also where sending what differs would do
+  collections check [<alias>…]           how the search stands to the rows, and what a reindex would do
+  collections infer --from A <table>     a first mapping for agent.yaml, with remarks
+  clean [--to B] [--previous]            remove what finished jobs of this agent left in B, or in every target, the
+      [--dry-run]                        bucket and the search server; with --previous also the tables kept for
+                                         an undo
   archives                               list the archives of the bucket
   archives show <archive>                one archive: its tables, rows and sizes
-  doctor                                 check configuration, bucket, keys and every database
+  doctor                                 check configuration, bucket, keys, every database and the search server
 
 options for all
   --json     one JSON object as the last line, nothing else on standard output
   --help     this text
 
+sync, restore and undo take the search index with them; --no-reindex leaves it as it is.
 A table pattern is schema.table, with * and ?; without a schema it means public.
 The policy in agent.yaml applies to every command. Exit codes: 0 succeeded, 1 failed or canceled,
-2 bad usage or configuration, 3 refused (nothing was begun).
+2 bad usage or configuration, 3 refused (nothing was begun), 4 succeeded, and the search index is stale.
 `

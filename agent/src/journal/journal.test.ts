@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { JobResult } from '@multiboard-sync/shared/protocol'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { openJournal, readFinished, unfinishedJournals } from './journal.ts'
+import { openJournal, readFinished, unfinishedJournals, untidySearches } from './journal.ts'
 
 const JOB = 'j4k7q2m9xw1ab'
 const OTHER = 'j4k7q2m9xw1ac'
@@ -131,6 +131,28 @@ it('removes finished journals after 30 days and gives the others oldest first', 
   expect(await readdir(join(stateDir, 'journal'))).toHaveLength(3)
   expect(await left(days(31))).toEqual(['j4k7q2m9xw1ad', OTHER])
   expect(await readdir(join(stateDir, 'journal'))).toHaveLength(2)
+})
+
+it('knows of which collections nobody has looked after what the job made', async () => {
+  await using journal = await openJournal(stateDir, JOB)
+  await journal.record('accepted', { ...accepted, pid: 7 })
+  await journal.record('search-planned', { source: 'staging', aliases: ['components', 'suppliers'] })
+  expect(await untidySearches(stateDir)).toEqual([])
+  await journal.record('reindexing', { source: 'staging', aliases: ['components', 'suppliers'] })
+  const made = { alias: 'components', collection: `components__20261122T120000Z_${JOB}` }
+  await journal.record('generation-made', made)
+  await journal.record('adopting', { ...made, plain: 'components' })
+  const untidy = { job: JOB, pid: 7, made: [made], adopting: [{ ...made, plain: 'components' }] }
+  expect(await untidySearches(stateDir)).toEqual([untidy])
+  expect(await unfinishedJournals(stateDir)).toMatchObject([
+    { searchAliases: ['components', 'suppliers'], search: undefined },
+  ])
+  await journal.record('reindexed', { search: { state: 'fresh', collections: [] } })
+  expect(await unfinishedJournals(stateDir)).toMatchObject([{ search: { state: 'fresh' } }])
+  await journal.record('finished', { result })
+  expect(await untidySearches(stateDir)).toEqual([{ ...untidy, pid: undefined }])
+  await journal.record('search-tidied', {})
+  expect(await untidySearches(stateDir)).toEqual([])
 })
 
 it('knows no result of a job without a journal', async () => {

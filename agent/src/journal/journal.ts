@@ -10,7 +10,7 @@ import {
 } from '@multiboard-sync/shared/job'
 import { archiveKindSchema, type ArchiveKind } from '@multiboard-sync/shared/manifest'
 import { jobResultSchema, type JobResult } from '@multiboard-sync/shared/protocol'
-import { searchResultSchema } from '@multiboard-sync/shared/search'
+import { searchResultSchema, type SearchResult } from '@multiboard-sync/shared/search'
 import { openJsonLines, readJsonLines } from './json-lines.ts'
 
 /*
@@ -34,6 +34,9 @@ const KEEP_FINISHED_MS = 30 * 24 * 3600 * 1000
 /** No process is that slow between opening a journal and writing its first line. */
 const KEEP_EMPTY_MS = 24 * 3600 * 1000
 const SUFFIX = '.jsonl'
+
+const madeSchema = z.object({ alias: aliasSchema, collection: z.string() })
+const adoptingSchema = madeSchema.extend({ plain: z.string() })
 
 const stepSchemas = {
   accepted: z.object({
@@ -61,9 +64,9 @@ const stepSchemas = {
   /** Written before the first write to the search server. */
   reindexing: z.looseObject({ source: databaseNameSchema, aliases: z.array(aliasSchema) }),
   /** Written right before the collection is created. */
-  'generation-made': z.looseObject({ alias: aliasSchema, collection: z.string() }),
+  'generation-made': madeSchema.loose(),
   /** Written before a plain collection makes room for the alias that takes its name. */
-  adopting: z.looseObject({ alias: aliasSchema, collection: z.string(), plain: z.string() }),
+  adopting: adoptingSchema.loose(),
   /** Collections follow what the job will change: their fate is to be told also when the job dies after its commit. */
   'search-planned': z.looseObject({ source: databaseNameSchema, aliases: z.array(aliasSchema) }),
   reindexed: z.looseObject({ search: searchResultSchema.optional() }),
@@ -104,6 +107,10 @@ export interface JournalSummary {
   mayHaveCommitted: boolean
   /** True when COMMIT was answered: the target was changed. */
   hasCommitted: boolean
+  /** Aliases of the collections that follow what the job changes; none where none does. */
+  searchAliases: string[]
+  /** What became of them; undefined while they were not all tried. */
+  search: SearchResult | undefined
 }
 
 /** Opens `<stateDir>/journal/<job>.jsonl`, new or with what it holds. */
@@ -161,6 +168,35 @@ export async function untidyJobs(
   return untidy.toSorted((a, b) => (a.at < b.at ? -1 : 1))
 }
 
+/** A job that made collections, and may have left some that never were live. */
+export interface UntidySearch {
+  job: string
+  /** Absent once the job has ended. */
+  pid: number | undefined
+  made: z.infer<typeof madeSchema>[]
+  adopting: z.infer<typeof adoptingSchema>[]
+}
+
+/** The jobs whose collections nobody has looked after yet. */
+export async function untidySearches(stateDir: string): Promise<UntidySearch[]> {
+  const untidy: UntidySearch[] = []
+  const folder = join(stateDir, 'journal')
+  for (const name of await listJournals(folder)) {
+    const all = await readJsonLines(join(folder, name), lineSchema)
+    const lines = all.slice(all.findLastIndex(({ step }) => step === 'search-tidied') + 1)
+    const made = lines.filter(({ step }) => step === 'generation-made').map((line) => madeSchema.parse(line))
+    if (made.length === 0) continue
+    const accepted = all.findLast(({ step }) => step === 'accepted')
+    untidy.push({
+      job: name.slice(0, -SUFFIX.length),
+      pid: accepted && !finishOf(all) ? stepSchemas.accepted.parse(accepted).pid : undefined,
+      made,
+      adopting: lines.filter(({ step }) => step === 'adopting').map((line) => adoptingSchema.parse(line)),
+    })
+  }
+  return untidy
+}
+
 /** The jobs of this agent that have ended and are remembered, each with the archives that it began. */
 export async function endedJobs(stateDir: string): Promise<Map<string, JournalSummary['begun']>> {
   const folder = join(stateDir, 'journal')
@@ -213,6 +249,8 @@ function summarize(job: string, lines: Line[]): JournalSummary | undefined {
   if (!accepted) return undefined
   const run = lines.slice(begin)
   const has = (step: JournalStep): boolean => run.some((line) => line.step === step)
+  const lastOf = (step: JournalStep): Line | undefined => run.findLast((line) => line.step === step)
+  const [planned, reindexed] = [lastOf('reindexing') ?? lastOf('search-planned'), lastOf('reindexed')]
   const archiveOf = (step: 'archive-written' | 'backup-written'): string | undefined => {
     const line = run.find((one) => one.step === step)
     return line && stepSchemas[step].parse(line).archive
@@ -231,5 +269,7 @@ function summarize(job: string, lines: Line[]): JournalSummary | undefined {
     safetyBackup: archiveOf('backup-written'),
     mayHaveCommitted: has('committing') || has('committed'),
     hasCommitted: has('committed'),
+    searchAliases: planned ? stepSchemas.reindexing.parse(planned).aliases : [],
+    search: reindexed && stepSchemas.reindexed.parse(reindexed).search,
   }
 }

@@ -7,6 +7,7 @@ const MAX_TABLES = 40
 /** A plan for people: lines without colour, ready for a terminal. */
 export function printPlanView(view: PlanView): string {
   if (view.kind === 'undo') return printUndo(view)
+  if (view.kind === 'reindex') return printReindex(view)
   return [
     view.target === undefined ? `${view.kind} ${view.source}` : `${view.kind} ${view.source} -> ${view.target}`,
     view.engine === undefined ? `extent   ${view.reason}` : `engine   ${view.engine}: ${view.reason}`,
@@ -19,12 +20,44 @@ export function printPlanView(view: PlanView): string {
     ...tableLines(view),
     ...section('made again', view.remade),
     ...section('foreign keys to or from other tables, checked again before the commit', view.outside_foreign_keys),
+    ...searchLines(view),
     ...section('to know', view.notices),
   ].join('\n')
 }
 
+/** Of the search alone: what is read, and what becomes of each collection. */
+function printReindex(view: PlanView): string {
+  return [
+    `reindex from ${view.source}`,
+    `reads    ${formatNumberOf(view.table_count, 'table')}: ${view.tables
+      .slice(0, MAX_TABLES)
+      .map(({ name }) => name)
+      .join(', ')}`,
+    `locks    ${view.locks}`,
+    ...searchLines(view),
+    ...section('to know', view.notices),
+  ].join('\n')
+}
+
+const MODES = {
+  full: 'a new collection beside the live one, proven before the alias moves',
+  incremental: 'what differs is sent to the live collection',
+  'pointed-back': 'the alias goes back to the previous collection',
+}
+
+function searchLines({ search = [] }: PlanView): string[] {
+  return section(
+    'search collections that follow',
+    search.flatMap(({ alias, mode, reason, documents, notices }) => [
+      `${alias}: ${MODES[mode]} (${reason})${documents === undefined ? '' : `; ${formatNumberOf(documents, 'document')} now`}`,
+      ...notices.map((notice) => `  ${notice}`),
+    ]),
+  )
+}
+
 /** Nothing is copied, so there are no rows to count: the tables that come back, by name. */
-function printUndo({ target, reason, tables, bytes, locks, notices }: PlanView): string {
+function printUndo(view: PlanView): string {
+  const { target, reason, tables, bytes, locks, notices } = view
   return [
     `undo on ${target}`,
     `why      ${reason}`,
@@ -34,6 +67,7 @@ function printUndo({ target, reason, tables, bytes, locks, notices }: PlanView):
       `tables that come back, ${formatBytes(bytes)} in all`,
       tables.map(({ name }) => name).slice(0, MAX_TABLES),
     ),
+    ...searchLines(view),
     ...section('to know', notices),
   ].join('\n')
 }

@@ -9,6 +9,7 @@ import { reindexIncrementally } from './incremental/reindex-incrementally.ts'
 import type { PlannedReindex } from './planned-reindex.ts'
 import { pointBack } from './point-back.ts'
 import type { ReindexRun } from './reindex-run.ts'
+import { staleResult, type Unplanned } from './stale-result.ts'
 
 /*
  * Reindex: search collections become equal to the rows, one after the other.
@@ -25,16 +26,6 @@ import type { ReindexRun } from './reindex-run.ts'
 
 /** Dropping what was made for nothing is worth so much of a job's end; else the next boot does it. */
 const SETTLE_MS = 15_000
-/** Normalised errors of refused documents that travel with a result. */
-const MAX_DETAILS = 20
-
-/** A collection of which the preflight could not make a plan. */
-export interface Unplanned {
-  alias: string
-  mode: SearchMode
-  reason: string
-  error: SyncError
-}
 
 export interface ReindexHow {
   /** The tables that this job's swap has replaced, kept aside: what differs from them is what has changed. */
@@ -62,10 +53,12 @@ export async function reindex(
   let error: SyncError | undefined
   for (const one of planned) {
     const startedMs = performance.now()
+    // How far it came: a way that was tried and did not do is told with what ended the next one.
+    const way: Way = { mode: one.mode, reason: one.reason }
     try {
       run.signal.throwIfAborted()
       if ('error' in one) throw one.error
-      const done = await bring(watched, one, how)
+      const done = await bring(watched, one, how, way)
       const { alias, mode, documents = null, upserted, deleted, compared, seconds } = done
       run.reporter.event('search.done', { alias, mode, documents, upserted, deleted, compared, seconds })
       collections.push(done)
@@ -73,7 +66,7 @@ export async function reindex(
       const reason = toSyncError(run.signal.aborted ? run.signal.reason : thrown)
       error ??= reason
       run.reporter.event('search.stale', { alias: one.alias, code: reason.code }, 'warning')
-      collections.push(staleResult(one, reason, (performance.now() - startedMs) / 1000))
+      collections.push(staleResult({ alias: one.alias, ...way }, reason, (performance.now() - startedMs) / 1000))
     }
   }
   run.reporter.progress({ table: undefined, waitingFor: undefined })
@@ -82,47 +75,33 @@ export async function reindex(
   return { search, error }
 }
 
-/** One collection, by the first way that does. Throws what makes it stale. */
-async function bring(run: ReindexRun, planned: PlannedReindex, how: ReindexHow): Promise<CollectionResult> {
-  const { alias } = planned
-  const begin = (mode: SearchMode, reason: string): void => run.reporter.event('search.begun', { alias, mode, reason })
-  let { reason } = planned
-  if (how.undone !== undefined) {
-    begin('pointed-back', `job ${how.undone} is undone`)
-    const back = await pointBack(run, planned, how.undone)
-    if ('alias' in back) return back
-    reason = back.instead
-  }
-  if (planned.mode === 'incremental') {
-    begin('incremental', reason)
-    const changed = await reindexIncrementally(run, planned, how.previous ? { previous: how.previous } : {})
-    if ('alias' in changed) return changed
-    reason = changed.full
-  }
-  begin('full', reason)
-  return await reindexFull(run, planned, reason)
+interface Way {
+  mode: SearchMode
+  reason: string
 }
 
-/** What a collection is that did not become fresh: what was live before still is. */
-export function staleResult(
-  { alias, mode, reason }: Pick<Unplanned, 'alias' | 'mode' | 'reason'>,
-  { code, message, hint, details }: SyncError,
-  seconds: number,
-): CollectionResult {
-  return {
-    alias,
-    state: 'stale',
-    mode,
-    reason,
-    upserted: 0,
-    deleted: 0,
-    compared: 0,
-    seconds: Math.round(seconds * 1000) / 1000,
-    code,
-    message: message.slice(0, 2000),
-    hint: `${hint}${hint === '' ? '' : ' '}Then run \`pnpm agent reindex ${alias}\`.`.slice(0, 2000),
-    ...(details.length > 0 ? { details: details.slice(0, MAX_DETAILS).map((detail) => detail.slice(0, 2000)) } : {}),
+/** One collection, by the first way that does. Throws what makes it stale. */
+async function bring(run: ReindexRun, planned: PlannedReindex, how: ReindexHow, way: Way): Promise<CollectionResult> {
+  const { alias } = planned
+  const begin = (mode: SearchMode): void => {
+    way.mode = mode
+    run.reporter.event('search.begun', { alias, mode, reason: way.reason })
   }
+  if (how.undone !== undefined) {
+    way.reason = `job ${how.undone} is undone`
+    begin('pointed-back')
+    const back = await pointBack(run, planned, how.undone)
+    if ('alias' in back) return back
+    way.reason = back.instead
+  }
+  if (planned.mode === 'incremental') {
+    begin('incremental')
+    const changed = await reindexIncrementally(run, planned, how.previous ? { previous: how.previous } : {})
+    if ('alias' in changed) return changed
+    way.reason = changed.full
+  }
+  begin('full')
+  return await reindexFull(run, planned, way.reason)
 }
 
 interface Made {
