@@ -54,7 +54,11 @@ function statementEnd(text: string, start: number): number {
   return text.length
 }
 
-function skipToken(text: string, at: number): number {
+/**
+ * The place after what begins at `at`: a string, a quoted name, a comment, a body in dollar quotes as a whole; of other text as
+ * much as can begin none of these. What is never closed goes to the text's end.
+ */
+export function skipToken(text: string, at: number): number {
   switch (text.charAt(at)) {
     case "'":
       return isEscapeString(text, at) ? afterEscapeString(text, at) : afterQuote(text, at, "'")

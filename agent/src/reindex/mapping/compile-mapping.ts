@@ -4,9 +4,10 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Session } from '../../postgres/session.ts'
 import type { CompiledMapping } from '../compiled-mapping.ts'
 import { decideDisplay, decideField, decideId, type Decision } from './decide-field.ts'
-import { describeRows, type RowColumn } from './describe-rows.ts'
+import { describeRows, faultPosition, type RowColumn } from './describe-rows.ts'
 import type { FoundColumn } from './found-type.ts'
 import { findSource, type Source } from './find-source.ts'
+import { isUnique } from './is-unique.ts'
 import { readRelations } from './read-relations.ts'
 import { writeDocuments } from './write-documents.ts'
 import { isChild, schemaFindings, writeSchema } from './write-schema.ts'
@@ -39,6 +40,8 @@ export async function compileMapping(session: Session, alias: string, mapping: M
   if (findings.length > 0 || 'findings' in id) throw invalid(alias, findings)
   const decided = decisions.flatMap(({ key, decision }) => ('findings' in decision ? [] : [{ key, ...decision }]))
   const schema = writeSchema(mapping)
+  const idColumn = columns.get(mapping.id)
+  const uniqueId = source.relation && idColumn ? await isUnique(session, source.relation, idColumn) : false
   const write = (rows: string) => writeDocuments(id.text, decided, rows)
   const { over } = source
   return {
@@ -55,7 +58,7 @@ export async function compileMapping(session: Session, alias: string, mapping: M
             const rows = over(schemas, tables)
             return rows === undefined ? undefined : write(rows)
           },
-    rows: { source: source.rows, id: id.text, uniqueId: false, checks: decided.flatMap(({ checks }) => checks) },
+    rows: { source: source.rows, id: id.text, uniqueId, checks: decided.flatMap(({ checks }) => checks) },
   }
 }
 
@@ -80,12 +83,21 @@ async function readColumns(
     columns = await describeRows(session, source.rows)
   } catch (error) {
     if (!(error instanceof SyncError) || error.retryable || error.code === 'canceled') throw error
-    throw invalid(alias, [`${source.what}: ${error.message}`, ...findings])
+    throw invalid(alias, [`${source.what}: ${faultOf(error, source)}`, ...findings])
   }
   const names = columns.map(({ name }) => name)
   const twice = new Set(names.filter((name, index) => names.indexOf(name) !== index))
   findings.push(...[...twice].map((name) => `${source.what}: two columns are named \`${name}\`; name one with \`as\`.`))
   return new Map(columns.map((column) => [column.name, column]))
+}
+
+/** The server's message where it says names only, and the place, which its own position would tell of a text of ours. */
+function faultOf(error: SyncError, { what, rows, offset }: Source): string {
+  const position = faultPosition(error)
+  if (what === 'from' || position === undefined || position < offset) return error.message
+  // The server counts characters, not units of UTF-16.
+  const before = Array.from(rows).slice(0, position).join('').slice(offset).split('\n')
+  return `line ${before.length}, column ${Array.from(before.at(-1) ?? '').length + 1}: ${error.message}`
 }
 
 function hash(parts: { mapping: Mapping; id: string; found: string[][]; schema: object }): string {

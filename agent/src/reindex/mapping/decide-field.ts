@@ -2,7 +2,7 @@ import type { MappedField } from '@multiboard-sync/shared/mapping'
 import { quoteIdent } from '../../postgres/quote.ts'
 import type { FoundColumn, FoundType } from './found-type.ts'
 import { suggestName } from './suggest-name.ts'
-import { findRule, OBJECT_ARRAY, wideNumber, type TypeRule, type Unfit, type Way } from './type-rules.ts'
+import { findRule, type TypeRule, type Unfit, type Way } from './type-rules.ts'
 
 /** A row that cannot be a document: an SQL condition, and the end of the sentence "3 rows …". */
 export interface Check {
@@ -50,55 +50,37 @@ export function unknownColumn(name: string, columns: ReadonlyMap<string, FoundCo
 
 /** The way that the table has for it, or a finding that tells the ways there are. */
 function findWay(field: MappedField, type: FoundType): Way | string {
-  const isArray = field.type.endsWith('[]')
-  const wanted = field.type.replace('[]', '')
   const rule = findRule(type.element ?? type)
-  const isObject = rule.ways.some((way) => way.type === 'object')
-  if (isObject && isArray && wanted === 'object' && field.as === undefined && holdsArray(rule, type)) {
-    return allowed(OBJECT_ARRAY, field)
-  }
-  if ((type.element !== undefined) === isArray) {
-    const [way] = fitting(rule, type).filter(
-      (one) =>
-        one.type === wanted &&
-        (one.as === field.as || (one.as === undefined && one.type === 'string' && field.as === 'text')) &&
-        (one.approximate === undefined || field.approximate === true) &&
-        !(isArray && one.noArray),
-    )
-    if (way) return allowed(way, field)
-  }
-  return refusal(field, type, rule)
-}
-
-function holdsArray(rule: TypeRule, type: FoundType): boolean {
-  return type.element !== undefined || rule.types.includes('jsonb')
-}
-
-/** Rounded numbers inside an object are unfit, but where the mapping lets them through. */
-function allowed(way: Way, field: MappedField): Way {
+  const way = waysOf(rule, type).find(
+    ({ way: { as, approximate }, type: written }) =>
+      written === field.type &&
+      (as === field.as || (as === undefined && written.startsWith('string') && field.as === 'text')) &&
+      (approximate === undefined || field.approximate === true),
+  )?.way
+  if (way === undefined) return refusal(field, type, rule)
   if (!field.approximate || way.unfit === undefined) return way
-  return { ...way, unfit: way.unfit.filter((unfit) => unfit !== wideNumber) }
+  return { ...way, unfit: way.unfit.filter((unfit) => !unfit.approximate) }
 }
 
-function fitting(rule: TypeRule, type: FoundType): Way[] {
-  return rule.ways.filter((way) => way.when === undefined || way.when.holds(type.element ?? type))
+/** All ways of a rule that fit the type, with the type that a field must have for them. */
+export function waysOf(rule: TypeRule, type: FoundType): { way: Way; type: string }[] {
+  const fitting = rule.ways.filter((way) => way.when === undefined || way.when.holds(type.element ?? type))
+  const objects = type.element ? rule.objectsOfArray : rule.objects
+  const own = fitting.filter((way) => !type.element || way.type !== 'object')
+  return [
+    ...own.map((way) => ({ way, type: type.element ? `${way.type}[]` : way.type })),
+    ...(objects ? [{ way: objects, type: 'object[]' }] : []),
+  ]
 }
 
 function refusal(field: MappedField, type: FoundType, rule: TypeRule): string {
+  const ways = waysOf(rule, type).map(({ way, type: written }) => {
+    const said = [`type: ${written}`, ...(way.as ? [`as: ${way.as}`] : [])]
+    return `{ ${[...said, ...(way.approximate ? ['approximate: true'] : [])].join(', ')} }`
+  })
+  if (ways.length === 0) return `${type.title} cannot be searched: ${rule.instead}.`
   const asked = `${field.type}${field.as === undefined ? '' : ` as ${field.as}`}`
-  const brackets = type.element ? '[]' : ''
-  const ways = fitting(rule, type)
-    .filter((way) => !(brackets && way.noArray))
-    .map((way) => {
-      const said = [`type: ${way.type}${brackets}`, ...(way.as ? [`as: ${way.as}`] : [])]
-      return [...said, ...(way.approximate ? ['approximate: true'] : [])].join(', ')
-    })
-  const isObject = rule.ways.some((way) => way.type === 'object')
-  if (isObject && holdsArray(rule, type)) ways.push('type: object[]')
-  const hint = ways.length === 0 ? '' : ` Write ${ways.map((way) => `{ ${way} }`).join(' or ')}, or ${rule.instead}.`
-  return ways.length === 0
-    ? `${type.title} cannot be searched: ${rule.instead}.`
-    : `${type.title} cannot become ${asked} exactly.${hint}`
+  return `${type.title} cannot become ${asked} exactly. Write ${ways.join(' or ')}, or ${rule.instead}.`
 }
 
 /** JSON has no line breaks here: array_to_json() writes them only when asked to. */
@@ -171,11 +153,10 @@ export function decideDisplay(name: string, columns: ReadonlyMap<string, FoundCo
 }
 
 function displayJson(rule: TypeRule, value: string, type: FoundType): string {
-  const isObject = rule.ways.some((way) => way.type === 'object')
-  // Through jsonb, because json keeps the line breaks that it came with.
-  if (isObject) return `nullif(to_jsonb(${value}), 'null')::text`
-  const isWide =
-    rule.types.includes('numeric') && !fitting(rule, type).some((way) => way.type === 'float' && !way.approximate)
+  const ways = waysOf(rule, type)
+  const object = ways.find(({ way }) => way.type === 'object')
+  if (object) return object.way.json(value)
+  const isWide = rule.types.includes('numeric') && !ways.some(({ way }) => way.type === 'float' && !way.approximate)
   const isText = rule.types.includes('text') || rule.types.includes('other') || isWide
   return `to_json(${value}${isText ? `::text${type.element ? '[]' : ''}` : ''})::text`
 }

@@ -29,7 +29,14 @@ export async function describeRows(session: Session, source: string): Promise<Ro
   })
 }
 
-export const DESCRIBE = 'select * from '
+const DESCRIBE = 'select * from '
+
+/** Where in `source` the server found its fault; undefined when it did not say. */
+export function faultPosition(error: SyncError): number | undefined {
+  const { cause } = error
+  const position = cause instanceof Error && 'position' in cause ? Number(cause.position) : NaN
+  return Number.isInteger(position) ? position - 1 - DESCRIBE.length : undefined
+}
 
 async function ask(session: Session, query: { text: string }) {
   try {

@@ -1,4 +1,4 @@
-import type { TableName, TablePattern } from '@multiboard-sync/shared/table-pattern'
+import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { userSchemas } from '../../postgres/catalog.ts'
 import type { Session } from '../../postgres/session.ts'
 
@@ -22,7 +22,6 @@ export interface Relations {
   all: Relation[]
   byOid: ReadonlyMap<number, Relation>
   find: (table: TableName) => Relation | undefined
-  matching: (pattern: TablePattern) => Relation[]
 }
 
 export async function readRelations(session: Session): Promise<Relations> {
@@ -33,7 +32,6 @@ export async function readRelations(session: Session): Promise<Relations> {
     all,
     byOid,
     find: ({ schema, name }) => byName.get(`${schema}\0${name}`),
-    matching: (pattern) => all.filter(pattern.matches),
   }
 }
 
