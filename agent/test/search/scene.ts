@@ -75,6 +75,7 @@ export interface Scene extends AsyncDisposable {
     job: string,
     options?: { over?: Partial<ReindexRun>; mapping?: Partial<MappingInput> },
   ) => ReturnType<typeof reindexFull>
+  reindexPlanned: (job: string, planned: PlannedReindex, over?: Partial<ReindexRun>) => ReturnType<typeof reindexFull>
   settle: (job: string) => ReturnType<typeof settleGenerations>
   /** The documents behind the alias or of a collection equal what the rows make now. */
   expectFresh: (name?: string) => Promise<void>
@@ -147,6 +148,7 @@ export async function openScene(options: { sql?: string; version?: string } = {}
     plan,
     reindex: async (job, { over, mapping: mapped } = {}) =>
       await reindexFull(run(job, over), await plan(mapped), 'asked for'),
+    reindexPlanned: async (job, planned, over) => await reindexFull(run(job, over), planned, 'asked for'),
     settle: async (job) => {
       const of = (name: string) => steps.filter((one) => one.job === job && one.step === name).map(({ data }) => data)
       const made = of('generation-made') as { alias: string; collection: string }[]
