@@ -38,8 +38,8 @@ export interface ImportOptions {
 
 /**
  * Sends all batches, in any order, until the source ends or 10,000 documents were refused. Waits out what is retryable
- * (10 minutes of it at most); throws `search-full`, `search-auth`, `search-failed` at once, when no other batch of this call
- * is being sent any more.
+ * (10 minutes of it at most); throws `search-full`, `search-auth`, `search-changed` (the collection is gone) and
+ * `search-failed` at once. A batch that was in the air then may be applied a moment later.
  */
 export async function importDocuments(
   typesense: Pick<Typesense, 'importDocuments'>,

@@ -2,6 +2,7 @@ import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
 import { pipeline, Transform, type Readable } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
+import { limitRequests } from './limit-requests.ts'
 import { fromAnswer, fromNetworkError, isOurs, type Answer, type Doing } from './search-error.ts'
 
 /*
@@ -51,6 +52,7 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
   const { protocol, hostname, port } = urlToHttpOptions(options.url)
   const prefix = options.url.pathname.replace(/\/+$/, '')
   const open = isTls ? https.request : http.request
+  const takeTurn = limitRequests(MAX_SOCKETS)
 
   /** Sends one request and waits for the head of its answer. */
   async function begin(request: Request, signal: AbortSignal): Promise<IncomingMessage> {
@@ -70,7 +72,7 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
     const outgoing = open({ protocol, hostname, port, agent, method: request.method, path, headers })
     const fail = (error: Error): void => {
       outgoing.destroy(error)
-      // While it waits for a connection, its end is not told otherwise.
+      // While the agent finds it a connection, its end is not told otherwise.
       reject(error)
     }
     const timer = createTimer((what) => fail(new TimeoutError(what)))
@@ -102,14 +104,19 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
     read: (response: IncomingMessage, signal: AbortSignal) => Promise<T>,
   ): Promise<T> {
     const signal = request.signal ? AbortSignal.any([options.signal, request.signal]) : options.signal
+    let endTurn = (): void => undefined
     try {
+      endTurn = await takeTurn(signal)
       const response = await begin(request, signal).catch(async (error: unknown) => {
         if (!(error instanceof StaleConnectionError) || request.method !== 'GET') throw error
         return await begin(request, signal)
       })
       const onAbort = (): void => void response.destroy(new Error('aborted'))
       signal.addEventListener('abort', onAbort, { once: true })
-      response.once('close', () => signal.removeEventListener('abort', onAbort))
+      response.once('close', () => {
+        signal.removeEventListener('abort', onAbort)
+        endTurn()
+      })
       if (signal.aborted) onAbort()
       const status = response.statusCode ?? 0
       const contentType = readType(response)
@@ -117,6 +124,7 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
       const text = await readText(response, REFUSAL_MAX_BYTES, 'cut')
       throw fromAnswer({ status, contentType, text }, request)
     } catch (error) {
+      endTurn()
       signal.throwIfAborted()
       throw fromNetworkError(error, request.doing)
     }
