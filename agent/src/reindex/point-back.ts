@@ -52,6 +52,7 @@ export async function pointBack(
   if (difference !== undefined) return { instead: difference }
   const proven = await prove(run, open, name)
   if ('instead' in proven) return proven
+  await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
   const present = await findPresent(run, patience, alias)
   if (present?.collection.name !== name) {
     await moveAlias(run, patience, { alias, from: present, to: name })
@@ -147,7 +148,6 @@ async function moveAlias(
   patience: Patience,
   { alias, from, to }: { alias: string; from: Found | undefined; to: string },
 ): Promise<void> {
-  await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
   if (from) await mark(run, patience, { ...from, generation: { ...from.generation, replaced_by: run.job } })
   await patience.ask(async () => await run.typesense.putAlias(alias, to))
   run.reporter.event('search.alias-set', { alias, collection: to, previous: from?.collection.name ?? null })

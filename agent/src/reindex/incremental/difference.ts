@@ -1,4 +1,5 @@
 import type { Session } from '../../postgres/session.ts'
+import { sameDocument } from '../same-document.ts'
 
 /*
  * The documents that differ between the rows and the index, in a temporary table of the session: what is to be sent, and
@@ -7,6 +8,8 @@ import type { Session } from '../../postgres/session.ts'
 
 const CHANGES = 'pg_temp.multiboard_sync_changes'
 const INDEXED = 'pg_temp.multiboard_sync_indexed'
+/** In memory at once. */
+const PAIRS = 500
 
 /** A text column of documents, and a second one of ids, filled with the lines of an export. */
 export const indexedTable = { name: INDEXED, columns: '(document)' }
@@ -24,7 +27,7 @@ export async function makeTables(session: Session): Promise<string | undefined> 
   await session.run(
     // In a transaction of its own, because the session may be one that only reads.
     `begin read write;
-     create temporary table multiboard_sync_changes (id text collate "C", document text collate "C", was_there boolean not null);
+     create temporary table multiboard_sync_changes (id text collate "C", document text collate "C");
      create temporary table multiboard_sync_indexed (
        document jsonb not null, id text collate "C" generated always as (document ->> 'id') stored
      );
@@ -48,29 +51,57 @@ export async function compareWithPrevious(
   previousSql: string,
   atMost: number,
 ): Promise<Difference> {
-  return await fill(
+  await fill(
     session,
     // A collation of the columns that makes different texts equal must have no say here.
-    `select coalesce(l.id, p.id) as id, l.document, p.document is not null as was_there
+    `select coalesce(l.id, p.id) as id, l.document
      from (${documentsSql}) l full join (${previousSql}) p on l.id collate "C" = p.id collate "C"
      where l.document collate "C" is distinct from p.document collate "C"`,
     atMost,
   )
+  return await count(session)
 }
 
 /** Between the rows and what was exported from the index. Stops at `atMost` differences. */
 export async function compareWithIndexed(session: Session, documentsSql: string, atMost: number): Promise<Difference> {
-  return await fill(
+  await fill(
     session,
-    `select coalesce(l.id, i.id) as id, l.document, i.document is not null as was_there
+    `select coalesce(l.id, i.id) as id, l.document
      from (${documentsSql}) l full join ${INDEXED} i on l.id collate "C" = i.id
      where l.document::jsonb is distinct from i.document`,
     atMost,
   )
+  const found = await count(session)
+  // Of so many not all are in the table: what would be left of them must not look like the whole.
+  if (found.upserts + found.deletes >= atMost) return found
+  await forgetSame(session)
+  return await count(session)
 }
 
-async function fill(session: Session, select: string, atMost: number): Promise<Difference> {
+/** Takes out what only differs in the digits that the same number is printed with: it would be sent at every reindex. */
+async function forgetSame(session: Session): Promise<void> {
+  await session.run(
+    `declare multiboard_sync_pairs no scroll cursor for
+     select c.id, c.document as row, i.document::text as stored
+     from ${CHANGES} c join ${INDEXED} i on i.id = c.id where c.document is not null`,
+  )
+  const same: string[] = []
+  for (;;) {
+    const pairs = await session.query<{ id: string; row: string; stored: string }>(
+      `fetch ${PAIRS} from multiboard_sync_pairs`,
+    )
+    if (pairs.length === 0) break
+    same.push(...pairs.filter(({ row, stored }) => sameDocument(row, stored)).map(({ id }) => id))
+  }
+  await session.run('close multiboard_sync_pairs')
+  if (same.length > 0) await session.query(`delete from ${CHANGES} where id = any ($1)`, [same])
+}
+
+async function fill(session: Session, select: string, atMost: number): Promise<void> {
   await session.run(`delete from ${CHANGES}; insert into ${CHANGES} ${select} limit ${atMost}; analyze ${CHANGES}`)
+}
+
+async function count(session: Session): Promise<Difference> {
   const [row] = await session.query<Difference>(
     `select count(document)::float8 as upserts, (count(*) - count(document))::float8 as deletes,
             (count(*) filter (where coalesce(id, '') = ''))::float8 as "withoutId"
