@@ -13,7 +13,7 @@ export async function findUnfitRows(session: Session, compiled: CompiledMapping)
   const all = [{ sql: `${id} is null`, says: 'have no id' }, { sql: `${id} = ''`, says: 'have an empty id' }, ...checks]
   const sentences: string[] = []
   const counts = all.map(({ sql }) => `count(*) filter (where ${sql})`)
-  const duplicates = uniqueId ? '0' : `count(${id}) - count(distinct ${id} collate "C")`
+  const duplicates = uniqueId ? "'0'::text" : `(count(${id}) - count(distinct ${id} collate "C"))::text`
   const groups: string[] = []
   for (let at = 0; at < counts.length; at += CHECKS_PER_QUERY) {
     groups.push(`array[${counts.slice(at, at + CHECKS_PER_QUERY).join(',\n')}]`)
