@@ -2,7 +2,7 @@ import { collectionsSchema, type Mapping } from '@multiboard-sync/shared/mapping
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { startTypesense, type FakeTypesense, type TypesenseOptions } from '@multiboard-sync/shared/testing/typesense'
-import { openSession, type Session } from '../src/postgres/session.ts'
+import { openSession, type DatabaseUrl, type Session } from '../src/postgres/session.ts'
 import { generationName, writeGeneration, type Generation } from '../src/reindex/generation.ts'
 import { compileMapping } from '../src/reindex/mapping/compile-mapping.ts'
 import { planReindex, type ReindexRequest } from '../src/reindex/preflight/plan-reindex.ts'
@@ -18,6 +18,7 @@ const AT = new Date('2026-11-22T16:03:00Z')
 
 export interface Rows extends AsyncDisposable {
   session: Session
+  url: DatabaseUrl
 }
 
 /** One database for a file: a hundred good rows, and three that cannot be documents. */
@@ -38,6 +39,7 @@ export async function openRows(): Promise<Rows> {
   })
   return {
     session,
+    url,
     [Symbol.asyncDispose]: async () => {
       await session.close()
       await database[Symbol.asyncDispose]()

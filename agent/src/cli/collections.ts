@@ -1,14 +1,18 @@
 import type { Mapping } from '@multiboard-sync/shared/mapping'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import type { OpenedContext } from '../open-context.ts'
+import type { AgentContext } from '../context.ts'
 import { openSession } from '../postgres/session.ts'
 import { inferMapping } from '../reindex/mapping/infer-mapping.ts'
 import { inspectReindex, type Inspected } from '../reindex/preflight/plan-reindex.ts'
 import { allFindings, reportJson, reportText, type CheckedDatabase } from './collections-text.ts'
 
+interface Opened {
+  context: Pick<AgentContext, 'policy' | 'databaseUrl' | 'openTypesense'>
+}
+
 /** How the search stands to the rows, alias by alias, and what a reindex would do. Changes nothing. */
 export async function checkCollections(
-  { context }: OpenedContext,
+  { context }: Opened,
   aliases: string[],
   signal: AbortSignal,
 ): Promise<{ text: string; json: object; isWell: boolean }> {
@@ -34,7 +38,7 @@ export async function checkCollections(
 
 /** A first mapping for a table or view, as YAML with comments. */
 export async function inferCollection(
-  { context }: OpenedContext,
+  { context }: Opened,
   source: string,
   table: string,
   signal: AbortSignal,
