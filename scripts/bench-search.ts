@@ -11,10 +11,11 @@ import { startPostgres } from '../shared/testing/postgres.ts'
 import { agentNodeOptions, agentProcessEnv } from './agent-process.ts'
 import { formatTable, median, short } from './bench/figures.ts'
 import { startProcess } from './bench/processes.ts'
-import { importPlainly, removeCollections } from './bench-search/import-plainly.ts'
+import { importPlainly } from './bench-search/import-plainly.ts'
 import { ALIAS, changeDocuments, makeDocuments, mappingYaml } from './bench-search/make-documents.ts'
-import type { Listening, Reindexed, SearchOrder, Streamed } from './bench-search/messages.ts'
+import type { Reindexed, SearchOrder, Streamed } from './bench-search/messages.ts'
 import { makeKeys } from './make-keys.ts'
+import { removeCollections, testSearchServer, type SearchServer } from './search-server.ts'
 
 /*
  * Measures what the search index costs: documents made of a table with twelve fields, some 380 bytes each.
@@ -110,7 +111,7 @@ async function bench({ documents, rounds, major, say }: Options): Promise<Figure
       figures.incremental.push(incremental)
     }
 
-    const real = realServer()
+    const real = testSearchServer(process.env)
     if (real === undefined) continue
     begin('a full reindex on the real server, and a ready-made file')
     const file = join(folder, 'documents.jsonl')
@@ -130,7 +131,7 @@ collections:
     ${verify}
 `
 
-interface Search extends Listening {
+interface Search extends SearchServer {
   /** It holds no documents. */
   isCounting?: boolean
 }
@@ -144,19 +145,14 @@ async function createDatabase(url: string): Promise<void> {
 
 async function startSearch(keep: boolean): Promise<Search & AsyncDisposable> {
   const program = new URL('bench-search/typesense-process.ts', import.meta.url)
-  const process = startProcess<{ keep: boolean }>(program, {}, ['--max-old-space-size=8192'])
+  const child = startProcess<{ keep: boolean }>(program, {}, ['--max-old-space-size=8192'])
   try {
-    const listening = await process.ask<Listening>({ keep }, 'the start of the stand-in for Typesense')
-    return { ...listening, isCounting: !keep, [Symbol.asyncDispose]: process[Symbol.asyncDispose] }
+    const listening = await child.ask<SearchServer>({ keep }, 'the start of the stand-in for Typesense')
+    return { ...listening, isCounting: !keep, [Symbol.asyncDispose]: child[Symbol.asyncDispose] }
   } catch (error) {
-    await process[Symbol.asyncDispose]()
+    await child[Symbol.asyncDispose]()
     throw error
   }
-}
-
-function realServer(): Listening | undefined {
-  const { TYPESENSE_TEST_URL: url, TYPESENSE_TEST_API_KEY: apiKey } = process.env
-  return url && apiKey ? { url: url.replace(/\/+$/, ''), apiKey } : undefined
 }
 
 function expectMode({ search }: Reindexed, mode: string): void {

@@ -3,16 +3,17 @@ import { setMaxListeners } from 'node:events'
 import { SyncError } from '../shared/src/sync-error.ts'
 import { describeProof } from './demo/describe-end.ts'
 import { parseOptions, usage, type DemoOptions } from './demo/options.ts'
-import { endOfFailure, exitCodes, outcomeJson, type DemoEnd } from './demo/outcome.ts'
+import { endOfFailure, exitCodeOf, outcomeJson, type DemoEnd } from './demo/outcome.ts'
 import { runDemo } from './demo/run-demo.ts'
 import { openScreen } from './demo/show-progress.ts'
 import { watchStop } from './demo/watch-stop.ts'
 
 /*
- * The whole road on one machine: PostgreSQL, an S3-compatible store, the control plane and an agent, started here; one
- * sync, asked for over HTTP and watched as it runs; then what was proven.
+ * The whole road on one machine: PostgreSQL, an S3-compatible store, a stand-in for Typesense, the control plane and an
+ * agent, started here; one sync, asked for over HTTP and watched as it runs; then what was proven, and what is found now.
  *
- * Promises: nothing but 127.0.0.1 and a temporary folder is touched, and both are left as they were, whatever happens.
+ * Promises: nothing but 127.0.0.1 and a temporary folder is touched, and both are left as they were, whatever happens. Only
+ * on a search server that was named for it, the demo makes an alias and collections of its own.
  */
 
 async function demo(options: DemoOptions): Promise<number> {
@@ -35,7 +36,7 @@ async function demo(options: DemoOptions): Promise<number> {
         screen.line('Taking everything down.')
       },
     })
-    return exitCodes[end?.result.outcome ?? 'failed']
+    return end === undefined ? 1 : exitCodeOf(end.result)
   } catch (thrown) {
     const failure = endOfFailure(
       signal.aborted && end === undefined ? signal.reason : thrown,
@@ -44,14 +45,14 @@ async function demo(options: DemoOptions): Promise<number> {
     screen.line(describeProof(failure, [], 0))
     if (failure.result.code === 'internal') console.error(thrown)
     if (options.json && end === undefined) process.stdout.write(`${outcomeJson(failure)}\n`)
-    return exitCodes[failure.result.outcome]
+    return exitCodeOf(failure.result)
   }
 }
 
 async function main(argv: string[]): Promise<number> {
   let options: DemoOptions | undefined
   try {
-    options = parseOptions(argv, [process.cwd(), process.env['INIT_CWD'] ?? process.cwd()])
+    options = parseOptions(argv, [process.cwd(), process.env['INIT_CWD'] ?? process.cwd()], process.env)
   } catch (error) {
     const { message } = error as Error
     process.stderr.write(`${message}\nSee --help.\n`)

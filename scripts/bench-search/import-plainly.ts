@@ -5,7 +5,7 @@ import { request as requestTls } from 'node:https'
 import { pipeline } from 'node:stream/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-import type { Listening } from './messages.ts'
+import { askSearch, type SearchServer } from '../search-server.ts'
 
 /*
  * What importing a ready-made file takes when nothing is proven, as `curl -T documents.jsonl` does it: one request, and then
@@ -16,13 +16,13 @@ const ASK_AGAIN_MS = 100
 
 /** Seconds from the first byte sent until the collection holds all documents. The collection is dropped again. */
 export async function importPlainly(
-  server: Listening,
+  server: SearchServer,
   schema: object,
   file: string,
   documents: number,
 ): Promise<number> {
   const name = `multiboard_sync_bench_plain_${Date.now()}`
-  await call(server, 'POST', '/collections', { ...schema, name })
+  await askSearch(server, 'POST', '/collections', { body: { ...schema, name } })
   try {
     const startedMs = performance.now()
     const answer = await sendFile(server, `/collections/${name}/documents/import?action=create`, file)
@@ -30,35 +30,16 @@ export async function importPlainly(
     while ((await count(server, name)) < documents) await sleep(ASK_AGAIN_MS)
     return (performance.now() - startedMs) / 1000
   } finally {
-    await call(server, 'DELETE', `/collections/${name}`)
+    await askSearch(server, 'DELETE', `/collections/${name}`)
   }
 }
 
-/** Drops what the agent has made for an alias of the benchmark's own, and the alias. */
-export async function removeCollections(server: Listening, alias: string): Promise<void> {
-  const listed = (await call(server, 'GET', '/collections?exclude_fields=fields')) as { name: string }[]
-  const aliases = (await call(server, 'GET', '/aliases')) as { aliases: { name: string }[] }
-  if (aliases.aliases.some(({ name }) => name === alias)) await call(server, 'DELETE', `/aliases/${alias}`)
-  for (const { name } of listed) if (name.startsWith(`${alias}__`)) await call(server, 'DELETE', `/collections/${name}`)
-}
-
-async function count(server: Listening, name: string): Promise<number> {
-  const { num_documents } = (await call(server, 'GET', `/collections/${name}`)) as { num_documents: number }
+async function count(server: SearchServer, name: string): Promise<number> {
+  const { num_documents } = (await askSearch(server, 'GET', `/collections/${name}`)) as { num_documents: number }
   return num_documents
 }
 
-async function call({ url, apiKey }: Listening, method: string, path: string, body?: object): Promise<unknown> {
-  const response = await fetch(`${url}${path}`, {
-    method,
-    headers: { 'x-typesense-api-key': apiKey, 'content-type': 'application/json' },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  if (!response.ok) throw new Error(`${method} ${path}: ${response.status} ${text}`)
-  return JSON.parse(text)
-}
-
-async function sendFile({ url, apiKey }: Listening, path: string, file: string): Promise<string> {
+async function sendFile({ url, apiKey }: SearchServer, path: string, file: string): Promise<string> {
   const { size } = await stat(file)
   const open = url.startsWith('https:') ? requestTls : request
   const headers = { 'x-typesense-api-key': apiKey, 'content-type': 'text/plain', 'content-length': size }

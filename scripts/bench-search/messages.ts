@@ -25,9 +25,3 @@ export interface Streamed extends Cost {
 export interface Reindexed extends Cost {
   search: SearchResult
 }
-
-/** Where a search server of the benchmark's own listens. */
-export interface Listening {
-  url: string
-  apiKey: string
-}

@@ -1,5 +1,5 @@
 import { startTypesense } from '../../shared/testing/typesense.ts'
-import type { Listening } from './messages.ts'
+import type { SearchServer } from '../search-server.ts'
 
 /*
  * The stand-in for a search server, as a process of its own: what it does is not the agent's. One message asks it to begin:
@@ -8,7 +8,7 @@ import type { Listening } from './messages.ts'
 
 process.once('message', ({ keep }: { keep: boolean }) => {
   void startTypesense({ keepDocuments: keep }).then(({ url, apiKey }) => {
-    const listening: Listening = { url, apiKey }
+    const listening: SearchServer = { url, apiKey }
     process.send?.(listening)
   })
 })

@@ -1,5 +1,7 @@
 import { formatBytes, formatCount } from '../../shared/src/sizes.ts'
+import type { JobResult } from '../../shared/src/protocol.ts'
 import type { DemoEnd } from './outcome.ts'
+import { describeFound, searchPath } from './search-parts.ts'
 import type { TableCount } from './show-progress.ts'
 import type { Surroundings } from './start-surroundings.ts'
 
@@ -7,7 +9,11 @@ import type { Surroundings } from './start-surroundings.ts'
 const mostTables = 20
 
 /** What was proven, for people; or what went wrong. */
-export function describeProof({ job, result }: DemoEnd, counts: readonly TableCount[], wholeSeconds: number): string {
+export function describeProof(
+  { job, result, found }: DemoEnd,
+  counts: readonly TableCount[],
+  wholeSeconds: number,
+): string {
   if (result.outcome !== 'succeeded') {
     return [
       `${result.outcome}: ${result.message ?? ''} (${result.code ?? ''})`,
@@ -31,16 +37,33 @@ export function describeProof({ job, result }: DemoEnd, counts: readonly TableCo
       row(one.table, formatCount(one.archived ?? 0), formatCount(one.found ?? 0), one.checksum ? 'equal' : 'not taken'),
     ),
     ...(proven.length > shown.length ? [`  … and ${proven.length - shown.length} more`] : []),
+    ...(result.search ? ['', `Search: ${describeSearch(result)}`] : []),
+    ...(found ? [describeFound(found.after)] : []),
     '',
     `The sync took ${result.seconds.toFixed(1)} s for ${formatBytes(result.bytes)} of rows, the demo ${wholeSeconds.toFixed(1)} s. ` +
       `The agent's peak memory: ${result.peak_rss_mb} MB.`,
   ].join('\n')
 }
 
+/** What became of the collections, in one line. */
+export function describeSearch({ search }: JobResult): string {
+  const told = search?.collections.map(
+    ({ alias, state, mode, documents, upserted, deleted, compared, code, message, seconds }) =>
+      state === 'fresh'
+        ? [
+            `${alias} ${mode === 'full' ? 'indexed in full' : mode}: ${formatCount(documents ?? 0)} documents in ${seconds.toFixed(1)} s`,
+            ...(mode === 'incremental' ? [`${formatCount(upserted)} sent`, `${formatCount(deleted)} deleted`] : []),
+            `${formatCount(compared)} compared with their rows`,
+          ].join(', ')
+        : `${alias} is stale: ${message ?? ''} (${code ?? ''})`,
+  )
+  return told?.join('; ') ?? 'not touched'
+}
+
 /** Where everything lies while the demo is up, with commands that work in the project's folder. */
 export function describeWhereabouts(
   { job, result }: DemoEnd,
-  { bucket, endpoint, envFile, api }: Surroundings,
+  { bucket, endpoint, envFile, api, search }: Surroundings,
 ): string {
   const agent = 'npx --yes pnpm@12.21.0 agent'
   const backup = result.safety_backup?.id
@@ -50,6 +73,7 @@ export function describeWhereabouts(
     `Safety backup  ${backup ?? 'none: staging was empty'}`,
     `Bucket         ${bucket} at ${endpoint}`,
     `Control plane  ${api.url}`,
+    ...(search ? [`Search         ${search.alias} at ${search.url} (${search.what})`] : []),
     '',
     'In another terminal, in the folder of this project:',
     `  set -a; . ${envFile}; set +a`,
@@ -58,6 +82,12 @@ export function describeWhereabouts(
     `  ${agent} sync --from production --to staging --dry-run`,
     ...(result.undoable === true ? [`  ${agent} undo --to staging    # staging as it was`] : []),
     ...(backup === undefined ? [] : [`  ${agent} restore ${backup} --to staging    # the same from its safety backup`]),
+    ...(search
+      ? [
+          `  ${agent} reindex ${search.alias} --full`,
+          `  curl -H "x-typesense-api-key: $TYPESENSE_API_KEY" "$TYPESENSE_HOST${searchPath(search.alias, 'wall tile')}"`,
+        ]
+      : []),
     `  curl -H "authorization: Bearer $ADMIN_TOKEN" "$CONTROL_PLANE_URL/v1/jobs/${job?.id ?? ''}"`,
   ].join('\n')
 }

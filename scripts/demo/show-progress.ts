@@ -32,6 +32,7 @@ interface PhaseCount {
   tables: number
   rows: number
   bytes: number
+  documents: number
 }
 
 /** The event that tells of one table done, by phase: others may come from what is done at the same time. */
@@ -87,15 +88,16 @@ export function openScreen(stream: NodeJS.WriteStream & Partial<Pick<WriteStream
       // A phase may be announced again when its next step begins.
       if (event.type === 'job.phase' && typeof phase === 'string' && phase !== count?.phase) {
         endPhase(atMs)
-        count = { phase, startedMs: atMs, tables: 0, rows: 0, bytes: 0 }
+        count = { phase, startedMs: atMs, tables: 0, rows: 0, bytes: 0, documents: 0 }
         live(`  ${phase}`)
       }
       if (event.type === 'job.ended') endPhase(atMs)
       if (count && tableDone[count.phase] === event.type) {
         count.tables += 1
-        count.rows += typeof rows === 'number' ? rows : 0
-        count.bytes += typeof bytes === 'number' ? bytes : 0
+        count.rows += numberOf(rows)
+        count.bytes += numberOf(bytes)
       }
+      if (count && event.type === 'search.done') count.documents += numberOf(event.data['documents'])
       const said = describeEvent(event)
       if (said !== undefined) line(`  ${said}`)
     },
@@ -105,7 +107,11 @@ export function openScreen(stream: NodeJS.WriteStream & Partial<Pick<WriteStream
   }
 }
 
-function phaseText({ phase, startedMs, tables, rows, bytes }: PhaseCount, endMs: number): string {
+function numberOf(value: unknown): number {
+  return typeof value === 'number' ? value : 0
+}
+
+function phaseText({ phase, startedMs, tables, rows, bytes, documents }: PhaseCount, endMs: number): string {
   const seconds = Math.max(0, (endMs - startedMs) / 1000)
   return [
     phase.padEnd(10),
@@ -114,14 +120,19 @@ function phaseText({ phase, startedMs, tables, rows, bytes }: PhaseCount, endMs:
     ...(bytes === 0
       ? []
       : [formatBytes(bytes).padStart(8), `${formatBytes(bytes / Math.max(seconds, 0.001))}/s`.padStart(11)]),
+    ...(documents === 0 ? [] : [`${formatCount(documents)} documents`.padStart(27)]),
   ].join('  ')
 }
 
 function describeEvent({ type, level, data }: JobEvent): string | undefined {
-  const { engine, reason } = data
+  const { engine, reason, alias, mode } = data
   if (type === 'plan.made' && typeof engine === 'string') {
     return `engine: ${engine}${typeof reason === 'string' ? ` (${reason})` : ''}`
   }
+  if (type === 'search.begun' && typeof mode === 'string') {
+    return `search: ${mode}${typeof reason === 'string' ? ` (${reason})` : ''}`
+  }
+  if (type === 'search.stale' && typeof alias === 'string') return `search: ${alias} is stale`
   if (type === 'lock.waiting') return 'waiting for a lock on the target'
   return level === 'warning' && !type.startsWith('job.') ? type : undefined
 }

@@ -11,12 +11,16 @@ import { startObjectStore } from '../../shared/testing/object-store.ts'
 import { startPostgres, type PostgresServer } from '../../shared/testing/postgres.ts'
 import { makeKeys } from '../make-keys.ts'
 import type { Api } from './call-api.ts'
+import type { DemoOptions } from './options.ts'
+import { collectionYaml, startSearch, type DemoSearch } from './start-search.ts'
 import { makeTemporaryFolder } from './temporary-folder.ts'
 
 export interface Surroundings extends AsyncDisposable {
   folder: string
   postgres: PostgresServer
   api: Api
+  /** Where parts are searched; absent where there is no mapping. */
+  search: DemoSearch | undefined
   /** The agent's environment: everything that it and its command line need. */
   agentEnv: Record<string, string>
   /** What the control plane is told of the agent: its id and public key. */
@@ -39,7 +43,7 @@ routes:
 `
 
 /** Starts PostgreSQL, an object store and the control plane, on free ports of 127.0.0.1, with fresh keys and tokens. */
-export async function startSurroundings(say: (text: string) => void): Promise<Surroundings> {
+export async function startSurroundings(options: DemoOptions, say: (text: string) => void): Promise<Surroundings> {
   await using started = new AsyncDisposableStack()
   const folder = started.use(await makeTemporaryFolder()).path
   const keys = await makeKeys(folder)
@@ -61,6 +65,8 @@ export async function startSurroundings(say: (text: string) => void): Promise<Su
   const store = started.use(await startObjectStore({ dataDir, ...credentials }))
   await store.createBucket(bucket)
 
+  const search = options.load === undefined ? started.use(await startSearch(options.typesense)) : undefined
+
   const adminToken = randomBytes(24).toString('base64url')
   const log = createWriteStream(join(folder, 'control-plane.log'), { mode: 0o600 })
   started.defer(async () => await finished(log.end()))
@@ -77,7 +83,7 @@ export async function startSurroundings(say: (text: string) => void): Promise<Su
   )
 
   const policyFile = join(folder, 'agent.yaml')
-  await writeFile(policyFile, policy, { mode: 0o600 })
+  await writeFile(policyFile, search ? policy + collectionYaml(search.alias) : policy, { mode: 0o600 })
   const agentEnv = {
     AGENT_ID: agentId,
     AGENT_CONFIG: policyFile,
@@ -93,6 +99,7 @@ export async function startSurroundings(say: (text: string) => void): Promise<Su
     S3_ACCESS_KEY_ID: credentials.accessKeyId,
     S3_SECRET_ACCESS_KEY: credentials.secretAccessKey,
     S3_FORCE_PATH_STYLE: 'true',
+    ...(search ? { TYPESENSE_HOST: search.url, TYPESENSE_API_KEY: search.apiKey } : {}),
   }
   const envFile = join(folder, 'demo.env')
   const lines = Object.entries({ ...agentEnv, ADMIN_TOKEN: adminToken }).map(([name, value]) => `${name}='${value}'`)
@@ -103,6 +110,7 @@ export async function startSurroundings(say: (text: string) => void): Promise<Su
     folder,
     postgres,
     api: { url: controlPlane.url, adminToken },
+    search,
     agentEnv,
     registration: { id: agentId, public_jwk: JSON.parse(await readFile(keys.agentPublicFile, 'utf8')) },
     bucket,

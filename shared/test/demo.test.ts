@@ -9,6 +9,8 @@ import { promisify } from 'node:util'
 
 import { afterEach, beforeEach, expect, test } from 'vitest'
 
+import { askSearch } from '../../scripts/search-server.ts'
+import { startTypesense } from '../testing/typesense.ts'
 import { until, withDeadline } from '../testing/postgres/deadline.ts'
 import { temporaryRoot, unprivilegedUser } from '../testing/postgres/unprivileged-user.ts'
 
@@ -22,6 +24,7 @@ const testTimeoutMs = 200_000
 /** A temporary folder of the test's own: what the demo leaves in there is what it leaves behind. */
 let folder: string
 let child: ChildProcess | undefined
+let searchKey = ''
 
 beforeEach(async () => {
   folder = await mkdtemp(join(temporaryRoot(unprivilegedUser()), 'demo-test-'))
@@ -30,10 +33,11 @@ beforeEach(async () => {
 
 afterEach(async () => {
   if (child && child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
+  searchKey = ''
   await rm(folder, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 })
 })
 
-const environment = () => ({ ...process.env, TMPDIR: folder })
+const environment = () => ({ ...process.env, TMPDIR: folder, TYPESENSE_API_KEY: searchKey })
 
 /** What is there besides what PostgreSQL's programs and Node keep for the next time. */
 async function leftBehind(): Promise<string[]> {
@@ -117,9 +121,33 @@ test('The demo proves a sync and leaves nothing behind', { timeout: testTimeoutM
     proof: expect.arrayContaining([
       { table: 'public.Component', rows_expected: 300, rows_found: 300, checksum: 'equal' },
     ]),
+    search: {
+      state: 'fresh',
+      collections: [expect.objectContaining({ alias: 'components', state: 'fresh', documents: 300 })],
+    },
+    found: {
+      before: [
+        {
+          query: 'only on staging',
+          found: 7,
+          hits: expect.arrayContaining([expect.stringMatching(/^Only on staging/)]),
+        },
+        { query: 'wall tile', found: expect.any(Number), hits: expect.anything() },
+      ],
+      after: [
+        { query: 'only on staging', found: 0, hits: [] },
+        {
+          query: 'wall tile',
+          found: 38,
+          hits: [expect.stringMatching(/^Wall tile/), expect.stringMatching(/^Wall tile/)],
+        },
+      ],
+    },
   })
   expect(stderr).toContain('Proven: 8 of 8 tables')
   expect(stderr).toMatch(/public\.Component +300 +300 +equal/)
+  expect(stderr).toContain('Search: a stand-in for Typesense')
+  expect(stderr.match(/"only on staging" +\d+ found/g)).toHaveLength(2)
   expect(await leftBehind()).toEqual([])
 })
 
@@ -139,7 +167,9 @@ test(
       safety_backup: null,
       tables: 1,
       rows: 2,
+      found: null,
     })
+    expect(stderr).not.toContain('Search')
   },
 )
 
@@ -174,6 +204,8 @@ test.each([
   ['--load', 'no-such-file.sql'],
   ['--stage', 'old.sql'],
   ['--wrong', 'option'],
+  ['--typesense', 'search.example.com'],
+  ['--typesense', 'http://127.0.0.1:1'],
 ])('Bad options %s %s are answered with a sentence and exit code 2', async (...args) => {
   const { stdout, stderr } = await run(...args)
   expect(stdout).toBe('')
@@ -196,7 +228,15 @@ test('A demo that is killed takes everything with it', { timeout: testTimeoutMs 
 })
 
 test('While the demo is up, the commands it prints work; Ctrl-C ends it well', { timeout: testTimeoutMs }, async () => {
-  const { demo, others } = await runUntil(/^Up until/, '--components', '300')
+  // As a real one would be given; somebody else's collection is there, too.
+  await using search = await startTypesense({ apiKey: 'key of somebody' })
+  const other = { name: 'components__other', fields: [{ name: 'name', type: 'string' }] }
+  await askSearch(search, 'POST', '/collections', { body: other })
+  searchKey = search.apiKey
+  const { demo, others } = await runUntil(/^Up until/, '--components', '300', '--typesense', search.url)
+  const [alias = ''] = search.aliases().keys()
+  expect(alias).toMatch(/^multiboard_sync_demo_/)
+  expect(search.collections().filter((name) => name.startsWith(`${alias}__`))).not.toEqual([])
   const [own = ''] = (await leftBehind()).filter((name) => name.startsWith('multiboard-sync-demo-'))
   const envFile = join(folder, own, 'demo.env')
   expect(existsSync(envFile)).toBe(true)
@@ -216,4 +256,6 @@ test('While the demo is up, the commands it prints work; Ctrl-C ends it well', {
   await withDeadline('the end of the demo', putAwayTimeoutMs, exit)
   expect(demo.exitCode).toBe(0)
   await expectNothingLeft(others)
+  expect([...search.aliases()]).toEqual([])
+  expect(search.collections()).toEqual([other.name])
 })
