@@ -22,13 +22,13 @@ export async function findUnfitRows(session: Session, compiled: CompiledMapping)
     `select ${duplicates} as duplicates, (${groups.join(' || ')})::text[] as counts from ${source}`,
   )
   if (row === undefined) throw new Error('an aggregate answers one row')
-  if (row.duplicates !== '0') sentences.push(`${rows(row.duplicates)} have the id of another row.`)
+  if (row.duplicates !== '0') sentences.push(sentence(row.duplicates, 'have the id of another row'))
   row.counts.forEach((count, index) => {
-    if (count !== '0') sentences.push(`${rows(count)} ${all[index]?.says ?? ''}.`)
+    if (count !== '0') sentences.push(sentence(count, all[index]?.says ?? ''))
   })
   return sentences
 }
 
-function rows(count: string): string {
-  return count === '1' ? '1 row' : `${count} rows`
+function sentence(count: string, says: string): string {
+  return count === '1' ? `1 row ${says.replace(/^have/, 'has')}.` : `${count} rows ${says}.`
 }
