@@ -1,5 +1,6 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { ObjectStore } from '../src/archive/object-store.ts'
 import { readGeneration } from '../src/reindex/generation.ts'
 import type { ReindexRun } from '../src/reindex/reindex-run.ts'
 import type { Typesense } from '../src/typesense/typesense.ts'
@@ -19,7 +20,7 @@ test('The first reindex puts a proven generation of all documents behind the ali
   const result = await first.reindex(jobOf(1))
   const { fake, steps, told } = first
   const name = fake.aliases().get(ALIAS) ?? ''
-  expect(result).toMatchObject({ state: 'fresh', mode: 'full', collection: name, documents: 300, compared: 200 })
+  expect(result).toMatchObject({ state: 'fresh', mode: 'full', collection: name, documents: 300, compared: 20 })
   expect(name).toMatch(/^parts__\d{8}T\d{6}Z_j000000000001$/)
   expect(readGeneration({ name, metadata: fake.metadata(name) ?? {} })).toMatchObject({
     alias: ALIAS,
@@ -60,20 +61,23 @@ test('Searches through the alias find the whole old or the whole new index at an
   await busy.reindex(jobOf(2))
   end.abort()
   await readers
-  expect([...found].toSorted()).toEqual([300, 350])
+  expect(found).toEqual(new Set([300, 350]))
 })
 
 interface Refusal {
   name: string
   code: string
-  says?: string | RegExp
+  says: string | RegExp
   mapping?: Parameters<Scene['mapping']>[0]
   server?: (real: Typesense) => Partial<Typesense>
   over?: Partial<ReindexRun>
   /** Left behind until the job is settled: nobody knows whether the alias points to it. */
   leaves?: true
+  /** What somebody else has done. */
+  restores?: () => Promise<void>
 }
 
+const cancel = new AbortController()
 const building = () => scene.fake.collections().find((name) => name !== live) ?? ''
 /** Right after the import of all documents. */
 const afterImport =
@@ -85,7 +89,7 @@ const afterImport =
       return refused
     },
   })
-const sql = (text: string) => ({ from: undefined, sql: text })
+const sql = (text: string) => ({ from: undefined, sql: text, depends_on: ['public."Part"'] })
 const columns = 'p.id, p.stock, p.price, p.extra'
 
 const refusals: Refusal[] = [
@@ -159,6 +163,7 @@ const refusals: Refusal[] = [
   {
     name: 'a lost lease',
     code: 'lease-lost',
+    says: 'The lease is gone.',
     over: {
       lease: {
         remainingMs: () => 0,
@@ -171,6 +176,7 @@ const refusals: Refusal[] = [
   {
     name: 'a database connection that breaks',
     code: 'connection-lost',
+    says: 'working in the database staging',
     server: afterImport(
       async () =>
         await scene.client.query(
@@ -182,6 +188,7 @@ const refusals: Refusal[] = [
   {
     name: 'a search server without room',
     code: 'search-full',
+    says: 'no disk space left',
     server: (real) => ({
       importDocuments: async (...sent) => {
         scene.fake.faults.full('OUT_OF_DISK')
@@ -192,6 +199,7 @@ const refusals: Refusal[] = [
   {
     name: 'a key that loses its rights',
     code: 'search-auth',
+    says: 'key',
     server: (real) => ({
       importDocuments: async (...sent) => {
         scene.fake.faults.forbid({ on: 'imports' })
@@ -200,8 +208,33 @@ const refusals: Refusal[] = [
     }),
   },
   {
+    name: 'a cancel',
+    code: 'canceled',
+    says: 'Somebody has changed his mind.',
+    server: afterImport(async () => cancel.abort(new SyncError('canceled', 'Somebody has changed his mind.'))),
+    over: { signal: cancel.signal },
+  },
+  {
+    name: 'an alias that somebody else moves',
+    code: 'search-changed',
+    says: 'Searches for parts reached parts__',
+    server: afterImport(async () => await scene.ask('PUT', `/aliases/${ALIAS}`, { collection_name: building() })),
+    restores: async () => await scene.typesense.putAlias(ALIAS, live),
+    leaves: true,
+  },
+  {
+    name: 'synonyms that are linked anew',
+    code: 'search-changed',
+    says: 'were linked anew in the meantime',
+    server: afterImport(async () => {
+      await scene.ask('PUT', '/synonym_sets/words', { items: [{ id: 'a', synonyms: ['part', 'component'] }] })
+      await scene.ask('PATCH', `/collections/${live}`, { synonym_sets: ['words'] })
+    }),
+  },
+  {
     name: 'an alias that cannot be set',
     code: 'search-failed',
+    says: 'PUT /aliases/parts',
     leaves: true,
     server: (real) => ({
       putAlias: async (...target) => {
@@ -212,7 +245,7 @@ const refusals: Refusal[] = [
   },
 ]
 
-for (const [index, { name, code, says, mapping = {}, server, over, leaves }] of refusals.entries()) {
+for (const [index, { name, code, says, mapping = {}, server, over, leaves, restores }] of refusals.entries()) {
   test(`The live index stays what it is at ${name}`, async () => {
     const { fake } = scene
     const job = jobOf(100 + index)
@@ -221,13 +254,55 @@ for (const [index, { name, code, says, mapping = {}, server, over, leaves }] of 
     const failure = await failureOf(scene.reindex(job, { mapping, over: { ...typesense, ...over } }))
     fake.faults.clear()
     expect(failure).toMatchObject({ code })
-    if (says !== undefined) expect(`${failure.message} ${failure.hint}`).toMatch(says)
-    if (leaves) {
-      expect(fake.collections()).toHaveLength(2)
-      await scene.settle(job)
-    }
+    expect(`${failure.message} ${failure.hint}`).toMatch(says)
+    await restores?.()
+    expect(fake.collections()).toHaveLength(leaves ? 2 : 1)
+    if (leaves) await scene.settle(job)
     expect(fake.aliases().get(ALIAS)).toBe(live)
     expect(fake.collections()).toEqual([live])
     expect(fake.documents(live)).toEqual(before)
   })
 }
+
+test('Ids of refused documents go into the bucket, and only counts leave the agent', async () => {
+  const mapping = sql(`select ${columns}, case when p.id not in (7, 9) then p.name end as name from public."Part" p`)
+  const failure = await failureOf(scene.reindex(jobOf(200), { mapping }))
+  const key = `team/search/${jobOf(200)}/parts.jsonl`
+  expect(failure.hint).toContain(`Their ids are in the bucket, in ${key}.`)
+  expect(failure.details).toEqual([
+    '2 x Field `name` has been declared in the schema, but is not found in the document. (400)',
+  ])
+  const lines = (scene.bucket.get(key) ?? '').trimEnd().split('\n')
+  expect(lines.map((line) => JSON.parse(line))).toEqual([
+    expect.objectContaining({ id: '7', code: 400 }),
+    expect.objectContaining({ id: '9', code: 400 }),
+  ])
+})
+
+test('A bucket that is away does not hide that documents were refused', async () => {
+  const store: Pick<ObjectStore, 'putText'> = {
+    putText: async () => {
+      throw new SyncError('storage-unreachable', 'No route.', { retryable: true })
+    },
+  }
+  const mapping = sql('select * from public."Part" union all select * from public."Part" where id = 17')
+  const work = scene.reindex(jobOf(201), { mapping, over: { store: store as ObjectStore } })
+  const failure = await failureOf(work)
+  expect(failure).toMatchObject({ code: 'documents-rejected', details: [expect.stringMatching(/^1 x .*\(409\)$/)] })
+  expect(failure.hint).toContain('could not be written to the bucket (storage-unreachable)')
+  expect(scene.fake.collections()).toEqual([live])
+})
+
+test('A search server that is busy for a moment is waited for, and that is told once', async () => {
+  const { fake, told } = scene
+  told.length = 0
+  fake.faults.busy({ times: 1 })
+  fake.faults.busy({ on: 'imports', times: 1 })
+  const result = await scene.reindex(jobOf(202), { over: { giveUpAfterMs: 20_000 } })
+  expect(result.state).toBe('fresh')
+  expect(told.filter(({ type }) => type === 'search.waiting').map(({ data }) => data)).toEqual([
+    { alias: ALIAS, seconds: 0, code: 'search-unreachable' },
+    { alias: ALIAS, seconds: 0, code: 'search-unreachable' },
+  ])
+  await scene.expectFresh()
+})

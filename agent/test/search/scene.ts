@@ -40,6 +40,7 @@ const partsMapping: MappingInput = {
     { name: 'price', type: 'float', optional: true, approximate: true },
   ],
   display_only: ['extra'],
+  verify: { sample: 20 },
 }
 
 export function jobOf(number: number): string {
