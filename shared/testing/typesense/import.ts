@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { Refusal, TEXT_TYPE, type Answer, type Call } from './answer.ts'
 import { checkDocument } from './check-document.ts'
 import { requireCollection } from './collections.ts'
@@ -9,6 +10,8 @@ import type { State, StoredCollection } from './state.ts'
 const ACTIONS = ['create', 'upsert', 'update', 'emplace'] as const
 export type Action = (typeof ACTIONS)[number]
 const NEWLINE = 10
+/** What U+FFFD itself is in UTF-8, a byte a character. */
+const REPLACEMENT = '\u00ef\u00bf\u00bd'
 const SUCCESS = '{"success":true}'
 
 /** What is wrong with the request as a whole; nothing is applied then. */
@@ -89,13 +92,20 @@ function importLine(
 
 export function readDocument(line: Buffer): JsonObject {
   try {
-    const document = parseJson(line.toString().replaceAll('\uFFFD', ''))
+    const document = parseJson(decode(line))
     if (document instanceof Map) return document
   } catch (error) {
     if (error instanceof BadJson) throw new LineFault(400, `Bad JSON: ${error.message}`)
     throw error
   }
   throw new LineFault(400, 'Bad JSON: not a properly formed document.')
+}
+
+/** Bytes that are no UTF-8 are left out without a word. */
+function decode(line: Buffer): string {
+  if (isUtf8(line)) return line.toString()
+  const pieces = line.toString('latin1').split(REPLACEMENT)
+  return pieces.map((piece) => Buffer.from(piece, 'latin1').toString().replaceAll('\uFFFD', '')).join('\uFFFD')
 }
 
 /** A document without an id gets one, so that sending it again doubles it. */
