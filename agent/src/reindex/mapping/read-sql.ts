@@ -30,6 +30,7 @@ export interface SqlText {
 const unquoted = /[A-Za-z_\u0080-\uffff][A-Za-z0-9_$\u0080-\uffff]*/y
 const number = /\.?[0-9][0-9A-Za-z_.]*/y
 const space = /\s+/y
+const escapeString = /^'(?:[^'\\]|\\.|'')*'$/s
 
 export function readSql(sql: string): SqlText {
   const { words, puncts, findings } = lex(sql)
@@ -74,7 +75,7 @@ function lex(sql: string): { words: Word[]; puncts: Punct[]; findings: string[] 
       at = skipToken(sql, at + 2)
     } else if (name !== undefined && /^e$/i.test(name) && sql[at + 1] === "'") {
       at = skipToken(sql, at + 1)
-      if (!isClosed(sql, start + 1, at)) findings.push(`${place(sql, start)}: this string has no end.`)
+      if (!escapeString.test(sql.slice(start + 1, at))) findings.push(`${place(sql, start)}: this string has no end.`)
     } else if (name !== undefined) {
       at += name.length
       words.push({ name: name.replaceAll(/[A-Z]+/g, (part) => part.toLowerCase()), quoted: false, start, end: at })
