@@ -11,6 +11,8 @@ export interface Documents {
   readonly size: number
   has(id: string): boolean
   get(id: string): string | undefined
+  /** Where it stands in the order of insertion, which a replacement keeps; 0 when it is not there. */
+  sequence(id: string): number
   set(id: string, document: Buffer): void
   delete(id: string): boolean
   entries(): IteratorObject<[string, string], unknown>
@@ -22,6 +24,7 @@ interface Slab {
   used: number
 }
 interface Place {
+  sequence: number
   slab: Slab
   offset: number
   length: number
@@ -31,9 +34,10 @@ export function holdDocuments(): Documents {
   let slabs: Slab[] = []
   let holes = 0
   let held = 0
+  let made = 0
   const places = new Map<string, Place>()
 
-  const append = (document: Buffer): Place => {
+  const append = (document: Buffer, sequence: number): Place => {
     let slab = slabs.at(-1)
     if (!slab || slab.used + document.length > slab.bytes.length) {
       // The first ones are small: most collections of tests hold a handful.
@@ -41,7 +45,7 @@ export function holdDocuments(): Documents {
       slab = { bytes: Buffer.allocUnsafeSlow(bytes), used: 0 }
       slabs.push(slab)
     }
-    const place = { slab, offset: slab.used, length: document.length }
+    const place = { sequence, slab, offset: slab.used, length: document.length }
     document.copy(slab.bytes, slab.used)
     slab.used += document.length
     held += document.length
@@ -54,8 +58,8 @@ export function holdDocuments(): Documents {
     slabs = []
     holes = 0
     held = 0
-    for (const [id, { slab, offset, length }] of places) {
-      places.set(id, append(slab.bytes.subarray(offset, offset + length)))
+    for (const [id, { sequence, slab, offset, length }] of places) {
+      places.set(id, append(slab.bytes.subarray(offset, offset + length), sequence))
     }
   }
 
@@ -68,9 +72,10 @@ export function holdDocuments(): Documents {
       const place = places.get(id)
       return place && read(place)
     },
+    sequence: (id) => places.get(id)?.sequence ?? 0,
     set: (id, document) => {
       const replaced = places.get(id)
-      places.set(id, append(document))
+      places.set(id, append(document, replaced?.sequence ?? ++made))
       if (replaced) leaveHole(replaced)
     },
     delete: (id) => {
@@ -100,6 +105,7 @@ export function countDocuments(): Documents & { add(documents: number): void } {
     },
     has: () => false,
     get: () => undefined,
+    sequence: () => 0,
     set: () => void (size += 1),
     delete: () => false,
     *entries() {

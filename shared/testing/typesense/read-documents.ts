@@ -1,6 +1,6 @@
 import { answerJson, Refusal, TEXT_TYPE, type Answer, type Call } from './answer.ts'
 import { requireCollection } from './collections.ts'
-import { readFilter } from './filter.ts'
+import { readFilter, type Filter } from './filter.ts'
 import { parseJson, writeJson, type JsonObject } from './json-text.ts'
 import type { State, StoredCollection } from './state.ts'
 
@@ -43,12 +43,19 @@ export function deleteDocuments(state: State, call: Call): Answer {
   return answerJson(told, 200, DELETE_TYPE)
 }
 
-/** In the order of insertion, or of the ids where the filter names ids alone. */
-export function* matching(
+/** In the order of insertion. Throws the refusal of a filter at once. */
+export function matching(
   collection: StoredCollection,
   filter: string,
 ): Generator<[string, string, JsonObject], undefined> {
   const asked = readFilter(collection, filter)
+  return findMatching(collection, asked)
+}
+
+function* findMatching(
+  collection: StoredCollection,
+  asked: Filter,
+): Generator<[string, string, JsonObject], undefined> {
   for (const [id, text] of asked.ids ? byIds(collection, asked.ids) : collection.documents.entries()) {
     const document = parseJson(text)
     if (document instanceof Map && asked.matches(document)) yield [id, text, document]
@@ -56,7 +63,7 @@ export function* matching(
 }
 
 function* byIds({ documents }: StoredCollection, ids: string[]): Generator<[string, string]> {
-  for (const id of ids) {
+  for (const id of ids.toSorted((left, right) => documents.sequence(left) - documents.sequence(right))) {
     const text = documents.get(id)
     if (text !== undefined) yield [id, text]
   }
