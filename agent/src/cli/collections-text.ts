@@ -80,7 +80,8 @@ function rowsText(documents: number, jsonBytes: number): string {
 /** Kept for an undo, or left by a job that was not finished. */
 function besideText(name: string, documents: number, generation: Generation | undefined): string {
   const count = formatNumberOf(documents, 'document')
-  const by = generation?.replaced_by
+  if (!generation) return `${name}, ${count}: bears the name of a generation, and is not of our making`
+  const by = generation.replaced_by
   if (by !== undefined) return `${name}, ${count}: was live until ${by}, kept for its undo`
   return `${name}, ${count}: never was live; a job fills it now, or was ended while it did`
 }

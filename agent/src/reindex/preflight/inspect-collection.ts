@@ -15,7 +15,7 @@ import { tried } from './in-snapshot.ts'
 import type { SearchServer } from './inspect-server.ts'
 import { locateLive } from './locate-live.ts'
 import { lookAtRows, type RowsSeen } from './look-at-rows.ts'
-import { sentenceOf } from './not-ready.ts'
+import { sentenceOf, uncapitalised } from './not-ready.ts'
 
 /** One alias as it is now, and what a reindex of it would do. */
 export interface InspectedCollection {
@@ -66,7 +66,7 @@ export async function inspectCollection(
   if (!attempt.ok) findings.push(...findingsOf(alias, attempt.error))
 
   const drift = compiled && live ? describeDrift(compiled.schema, live) : []
-  notices.push(...drift.map((difference) => `schema: ${difference}`))
+  notices.push(...drift.map((difference) => `schema: ${uncapitalised(difference)}`))
   const { mode, reason } = chooseMode({
     full: looking.full,
     alias,
@@ -83,7 +83,7 @@ export async function inspectCollection(
   let rows: RowsSeen | undefined
   if (compiled && looking.checkRows) {
     const unfit = await tried(session, async () => await findUnfitRows(session, compiled))
-    findings.push(...(unfit.ok ? unfit.value.map(plain) : findingsOf(alias, unfit.error)))
+    findings.push(...(unfit.ok ? unfit.value.map(uncapitalised) : findingsOf(alias, unfit.error)))
     const seen = await tried(session, async () => await lookAtRows(session, compiled))
     if (seen.ok) rows = seen.value
     // What is wrong with the query is told once.
@@ -97,12 +97,7 @@ export async function inspectCollection(
 function findingsOf(alias: string, error: SyncError): string[] {
   if (error.code !== 'mapping-invalid' || error.details.length === 0) return [sentenceOf(error)]
   const own = `${alias}: `
-  return error.details.map((detail) => plain(detail.startsWith(own) ? detail.slice(own.length) : detail))
-}
-
-/** Findings are no sentences: they begin with a name. */
-function plain(sentence: string): string {
-  return sentence.replace(/\.$/, '')
+  return error.details.map((detail) => uncapitalised(detail.startsWith(own) ? detail.slice(own.length) : detail))
 }
 
 const WRITING_BELONGINGS = new Set(['synonyms:upsert', 'overrides:upsert'])

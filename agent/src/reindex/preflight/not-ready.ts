@@ -10,7 +10,8 @@ export function notReady(findings: string[]): SyncError {
 
 /** A thrown error in the form of a finding. */
 export function findingOf(who: string, error: SyncError): string {
-  return `${who}: ${sentenceOf(error)}`
+  const text = sentenceOf(error)
+  return `${who}: ${text.startsWith(`the ${who} `) ? text.slice(who.length + 5) : text}`
 }
 
 /** What is wrong, and what to do in brackets. */
@@ -19,8 +20,8 @@ export function sentenceOf({ message, hint }: SyncError): string {
   return `${uncapitalised(message)}${advice}`
 }
 
-/** As the middle of a sentence. Names of settings and programs keep their capitals. */
-function uncapitalised(text: string): string {
+/** As part of a longer one. Names of settings and programs keep their capitals. */
+export function uncapitalised(text: string): string {
   const isWord = /^[A-Z][a-z]* /.test(text) && !/^(Typesense|PostgreSQL) /.test(text)
   return (isWord ? `${text[0]?.toLowerCase()}${text.slice(1)}` : text).replace(/\.$/, '')
 }
