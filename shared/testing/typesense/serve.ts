@@ -1,6 +1,6 @@
 import { gunzipSync, constants } from 'node:zlib'
 import { setTimeout as pause } from 'node:timers/promises'
-import { answerJson, answerMessage, NOT_FOUND, Refusal, wholeBody, type Answer, type Call } from './answer.ts'
+import { answerJson, answerMessage, NOT_FOUND, readBody, Refusal, wholeBody, type Answer, type Call } from './answer.ts'
 import { isWrite, NOT_READY, takeFault, type Asked, type Effect, type Plan } from './faults.ts'
 import type { Indexing } from './indexing.ts'
 import { FORBIDDEN, mayDo } from './keys.ts'
@@ -135,8 +135,13 @@ function answerCall(state: State, route: Route, call: Call): Answer {
 function collectionAsked(call: Call): string | undefined {
   if (call.segments.length > 1) return call.segments[1]
   if (call.method !== 'POST') return undefined
-  const name = /"name"\s*:\s*"([^"]*)"/.exec(call.body.toString())
-  return name?.[1]
+  try {
+    const { name } = readBody(call)
+    return typeof name === 'string' ? name : undefined
+  } catch {
+    // The handler tells what is wrong with the body, to whoever may make a collection at all.
+    return undefined
+  }
 }
 
 const takesRoom = (call: Call) => isWrite(call) && call.method !== 'DELETE'
