@@ -6,10 +6,10 @@ import { pipeline } from 'node:stream/promises'
 import { setTimeout as pause } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { startTypesense } from '@multiboard-sync/shared/testing/typesense'
 import { afterEach, describe, expect, it } from 'vitest'
 import { importDocuments } from '../src/reindex/import-documents.ts'
 import { openTypesense } from '../src/typesense/open-typesense.ts'
+import { openWire, type WireOptions } from '../src/typesense/send-requests.ts'
 import type { Typesense } from '../src/typesense/typesense.ts'
 
 /** The connection to a search server: what it opens, follows, believes and lets go of. */
@@ -262,128 +262,58 @@ describe('an abort ends at once', () => {
   }
 })
 
-it('a consumer that reads an export slowly is waited for', async () => {
-  const stub = await startStub((_request, response) => {
-    response.writeHead(200, { 'content-type': 'text/plain' }).end(Buffer.alloc(3 * MiB, '{"id":"1"}\n'))
-  })
-  const typesense = await connect(stub.url)
-  let bytes = 0
-  for await (const chunk of (await typesense.exportDocuments('x')) as AsyncIterable<Buffer>) {
-    if (bytes === 0) await pause(100)
-    bytes += chunk.length
+describe('what does not come in time', () => {
+  const SOON = { replyMs: 100, receiveMs: 100 }
+  const open = (stub: Stub, limits: WireOptions['limits'] = SOON) => {
+    const wire = stack.use(openWire({ url: stub.url, apiKey: KEY, signal: abort.signal, limits }))
+    const ask = { method: 'GET', path: '/x', doing: 'asking' }
+    return { wire, ask }
   }
-  expect(bytes).toBe(3 * MiB)
-})
-
-describe('names and ids', () => {
-  const schema = { fields: [{ name: 'title', type: 'string' }] }
-  const IDS = [
-    '*',
-    ' * ',
-    '.',
-    '..',
-    '../..',
-    'a,b',
-    'a`b',
-    'x]y',
-    'a b/c?',
-    'a\\',
-    '&&',
-    'ü',
-    'a%2Fb',
-    '"q"',
-    '(a)',
-    'z',
-  ]
-
-  async function open(version = '30.0') {
-    const server = stack.use(await startTypesense({ version, apiKey: KEY }))
-    const typesense = await connect(new URL(server.url))
-    await typesense.createCollection({ name: 'c1', schema, metadata: { a: 1 } })
-    await typesense.createCollection({ name: 'c2', schema, metadata: {} })
-    await typesense.putAlias('live', 'c1')
-    const body = Buffer.from(IDS.map((id) => `${JSON.stringify({ id, title: id })}\n`).join(''))
-    expect(await typesense.importDocuments('c1', body, { lines: IDS.length, action: 'create' })).toEqual([])
-    return { server, typesense }
-  }
-
-  it.each(IDS)('the document %j alone is read and deleted', async (id) => {
-    const { server, typesense } = await open()
-    expect(JSON.parse((await typesense.readDocument('c1', id)) ?? '')).toEqual({ id, title: id })
-    expect(await typesense.deleteDocuments('c1', [id, 'not there', 'nor`this'])).toBe(1)
-    expect(await typesense.readDocument('c1', id)).toBeUndefined()
-    expect(server.documents('c1')).toHaveLength(IDS.length - 1)
-    expect(server.collections()).toEqual(['c1', 'c2'])
+  const late = (code: string) => ({
+    code: 'search-unreachable',
+    retryable: true,
+    message: `The search server cannot be reached (${code}, asking).`,
   })
 
-  it('all of them are deleted by one call', async () => {
-    const { server, typesense } = await open()
-    expect(await typesense.deleteDocuments('c1', IDS)).toBe(IDS.length)
-    expect(server.documents('c1')).toEqual([])
-    expect(server.collections()).toEqual(['c1', 'c2'])
+  it('no answer', async () => {
+    const { wire, ask } = open(await startStub(() => undefined))
+    await expect(wire.send(ask)).rejects.toMatchObject(late('REPLY_TIMEOUT'))
   })
 
-  it('nothing is dropped by an alias, and nothing that an alias points to', async () => {
-    const { server, typesense } = await open()
-    await expect(typesense.dropCollection('live')).rejects.toMatchObject({ code: 'search-changed' })
-    await expect(typesense.dropCollection('c1')).rejects.toMatchObject({ code: 'search-changed' })
-    expect(server.requests.filter(({ method }) => method === 'DELETE')).toEqual([])
-    await typesense.dropCollection('c2')
-    await typesense.dropCollection('c2')
-    expect(server.collections()).toEqual(['c1'])
+  it('an answer that is waited for longer, where it is asked for', async () => {
+    const { wire, ask } = open(await startStub((_request, response) => setTimeout(() => sendJson(response, {}), 200)))
+    await expect(wire.send({ ...ask, replyMs: 5000 })).resolves.toMatchObject({ text: '{}' })
   })
 
-  it('no collection is made under the name of an alias, and no alias points to nothing or to an alias', async () => {
-    const { server, typesense } = await open()
-    const changed = { code: 'search-changed' }
-    await expect(typesense.createCollection({ name: 'live', schema, metadata: {} })).rejects.toMatchObject(changed)
-    await expect(typesense.copyCollection('c1', 'live')).rejects.toMatchObject(changed)
-    await expect(typesense.setMetadata('live', {})).rejects.toMatchObject(changed)
-    await expect(typesense.putAlias('other', 'nothing')).rejects.toMatchObject(changed)
-    await expect(typesense.putAlias('other', 'live')).rejects.toMatchObject(changed)
-    await expect(typesense.putAlias('c2', 'c1')).rejects.toMatchObject({ code: 'search-failed', retryable: false })
-    expect([...server.aliases()]).toEqual([['live', 'c1']])
-    expect(await typesense.findCollection('live')).toBeUndefined()
-    expect(await typesense.findCollection('c1')).toMatchObject({ documents: IDS.length, metadata: { a: 1 } })
-    expect(await typesense.searchAll('live')).toBe(IDS.length)
+  it('an answer that stops in the middle', async () => {
+    const { wire, ask } = open(await startStub((_request, response) => response.writeHead(200).write('{')))
+    await expect(wire.send(ask)).rejects.toMatchObject(late('RECEIVE_TIMEOUT'))
+    await expect(text(await wire.stream(ask))).rejects.toMatchObject(late('RECEIVE_TIMEOUT'))
   })
 
-  it('a collection may be made twice in the same words, for the first answer may be lost', async () => {
-    const { server, typesense } = await open()
-    const wanted = { name: 'c3', schema, metadata: { b: { y: 1, x: [2] } } }
-    server.faults.cut({ applied: true, on: ({ method, path }) => method === 'POST' && path === '/collections' })
-    await expect(typesense.createCollection(wanted)).rejects.toMatchObject({ retryable: true })
-    await typesense.createCollection(wanted)
-    await expect(typesense.createCollection({ ...wanted, metadata: { b: 2 } })).rejects.toMatchObject({
-      code: 'search-failed',
-    })
-    await expect(typesense.createCollection({ name: 'c1', schema, metadata: { a: 1 } })).rejects.toMatchObject({
-      code: 'search-failed',
-    })
+  it('a refusal that stops in the middle', async () => {
+    const { wire, ask } = open(await startStub((_request, response) => response.writeHead(400, JSON_TYPE).write('{')))
+    await expect(wire.send(ask)).rejects.toMatchObject(late('RECEIVE_TIMEOUT'))
   })
 
-  it('before version 30 synonyms and overrides are carried from one collection to another', async () => {
-    const { typesense } = await open('29.0')
-    expect(typesense).toMatchObject({ hasSets: false, version: { major: 29 } })
-    const belongings = {
-      synonyms: [{ id: 'bolts/screws', synonyms: ['bolt', 'screw'] }],
-      overrides: [{ id: 'first', rule: { query: 'bolt', match: 'exact' }, includes: [{ id: 'z', position: 1 }] }],
+  it('a body that is not taken', async () => {
+    const stub = await startStub((request) => void request.pause())
+    const { wire, ask } = open(stub, { sendMs: 100, slowestBytesPerMs: 1e9 })
+    const body = { bytes: Buffer.alloc(32 * MiB), contentType: 'text/plain' }
+    await expect(wire.send({ ...ask, method: 'POST', body })).rejects.toMatchObject(late('SEND_TIMEOUT'))
+  })
+
+  it('but a reader who takes his time', async () => {
+    const lines = Buffer.alloc(4 * MiB, '{"id":"1"}\n')
+    const { wire, ask } = open(await startStub((_request, response) => response.writeHead(200).end(lines)))
+    let bytes = 0
+    for await (const chunk of (await wire.stream(ask)) as AsyncIterable<Buffer>) {
+      if (bytes === 0) await pause(350)
+      bytes += chunk.length
     }
-    await typesense.writeBelongings('c1', belongings)
-    const read = await typesense.readBelongings('c1')
-    expect(read).toMatchObject(belongings)
-    await typesense.writeBelongings('c2', read)
-    expect(await typesense.readBelongings('c2')).toEqual(read)
-    await expect(typesense.copyCollection('c1', 'c9')).rejects.toMatchObject({ code: 'search-failed' })
-    expect(await typesense.listSets()).toEqual({ synonymSets: [], curationSets: [] })
-  })
-
-  it('a key that may not see the queue or the metrics is told of', async () => {
-    const { server, typesense } = await open()
-    server.faults.forbid({ on: ({ path }) => path === '/status' || path === '/metrics.json' })
-    expect(await typesense.queuedWrites()).toBe(0)
-    expect(await typesense.capacity()).toBeUndefined()
-    server.faults.clear()
-    expect(await typesense.capacity()).toEqual(server.capacity)
+    expect(bytes).toBe(lines.length)
+    const piped = await wire.stream(ask)
+    await pause(250)
+    expect((await text(piped)).length).toBe(lines.length)
   })
 })

@@ -1,6 +1,7 @@
 import type { CollectionCreateSchema } from 'typesense'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { z } from 'zod'
+import { systemClock } from '../report/clock.ts'
 import { aliasSchema, aliasesSchema, namedSchema, parseCollection, parseCollections } from './answer-schemas.ts'
 import type { Connected } from './open-client.ts'
 import { changed, orUndefined, parser } from './read-answers.ts'
@@ -15,6 +16,9 @@ import type { Collection, Typesense } from './typesense.ts'
 /** The server answers a copy when all documents are in it. */
 const COPY_TIMEOUT_MS = 600_000
 
+/** Behind a load balancer another server of the cluster may answer, a moment behind. */
+const READ_BACK_MS = [50, 100, 200, 400, 800, 0]
+
 type Collections = Pick<
   Typesense,
   | 'listAliases'
@@ -27,7 +31,7 @@ type Collections = Pick<
   | 'dropCollection'
 >
 
-export function changeCollections({ client, wire, ask, hasSets }: Connected): Collections {
+export function changeCollections({ client, wire, ask, hasSets, signal }: Connected): Collections {
   async function listAliases(): Promise<Map<string, string>> {
     const { aliases } = await ask('listing aliases', client.aliases().retrieve(), parser(aliasesSchema))
     return new Map(aliases.map((alias) => [alias.name, alias.collection_name]))
@@ -54,8 +58,11 @@ export function changeCollections({ client, wire, ask, hasSets }: Connected): Co
       }
       const doing = `pointing the alias ${alias}`
       await ask(doing, client.aliases().upsert(alias, { collection_name: collection }), parser(aliasSchema))
-      const asked = ask(`reading the alias ${alias}`, client.aliases(alias).retrieve(), parser(aliasSchema))
-      if ((await orUndefined(asked))?.collection_name === collection) return
+      for (const waitMs of READ_BACK_MS) {
+        const asked = ask(`reading the alias ${alias}`, client.aliases(alias).retrieve(), parser(aliasSchema))
+        if ((await orUndefined(asked))?.collection_name === collection) return
+        await systemClock.sleep(waitMs, signal)
+      }
       throw new SyncError('search-failed', `The alias ${alias} does not point to ${collection} after it was set.`, {
         hint: 'Look whether something else sets this alias, and reindex.',
       })
@@ -83,7 +90,7 @@ export function changeCollections({ client, wire, ask, hasSets }: Connected): Co
         method: 'POST',
         path: `/collections?src_name=${encodeURIComponent(from)}&copy_documents=true`,
         body: { bytes: JSON.stringify({ name: to }), contentType: 'application/json' },
-        replyTimeoutMs: COPY_TIMEOUT_MS,
+        replyMs: COPY_TIMEOUT_MS,
         doing: `copying the collection ${from}`,
       })
     },

@@ -31,7 +31,7 @@ export function moveDocuments({ client, wire, ask }: Connected): Documents {
         method: 'POST',
         path: `${path(name)}/import?action=${action}`,
         body: { bytes: body, contentType: 'text/plain' },
-        replyTimeoutMs: IMPORT_TIMEOUT_MS,
+        replyMs: IMPORT_TIMEOUT_MS,
         maxBytes: lines * ANSWER_LINE_BYTES + body.length * 4 + ANSWER_BYTES,
         signal,
         doing,

@@ -8,6 +8,7 @@ export interface Connected {
   wire: Wire
   ask: Ask
   hasSets: boolean
+  signal: AbortSignal
 }
 
 /** Stands for the search server inside the client, which so knows neither its address nor the key. */

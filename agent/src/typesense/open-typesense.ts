@@ -21,7 +21,7 @@ export async function openTypesense(options: { url: URL; apiKey: string; signal:
     const ask = asking(options.signal)
     const { version: text } = await ask('asking for its version', client.debug.retrieve(), parser(debugSchema))
     const major = readMajor(text)
-    const connected = { client, wire, ask, hasSets: major >= 30 }
+    const connected = { client, wire, ask, hasSets: major >= 30, signal: options.signal }
     return {
       version: { major, text },
       hasSets: connected.hasSets,

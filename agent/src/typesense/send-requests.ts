@@ -1,8 +1,9 @@
 import http, { type IncomingMessage } from 'node:http'
 import https from 'node:https'
-import { pipeline, Transform, type Readable } from 'node:stream'
+import { pipeline, type Readable } from 'node:stream'
 import { urlToHttpOptions } from 'node:url'
 import { limitRequests } from './limit-requests.ts'
+import { createGuard, createTimer, LimitError, readText } from './read-response.ts'
 import { fromAnswer, fromNetworkError, isOurs, type Answer, type Doing } from './search-error.ts'
 
 /*
@@ -14,14 +15,16 @@ import { fromAnswer, fromNetworkError, isOurs, type Answer, type Doing } from '.
 const MAX_SOCKETS = 4
 /** Below the 5 s after which many servers and proxies close an idle connection: whoever closes first has no race. */
 const KEEP_IDLE_MS = 4000
-const CONNECT_TIMEOUT_MS = 10_000
-/** And what a body takes at 50 kB a second: on a slower line nothing gets done anyway. */
-const SEND_TIMEOUT_MS = 60_000
-const SLOWEST_BYTES_PER_MS = 50
-/** Of an answer or a stream that has begun. */
-const RECEIVE_IDLE_MS = 60_000
-/** Of a small write behind a big import of the same collection. */
-const REPLY_TIMEOUT_MS = 120_000
+const LIMITS = {
+  connectMs: 10_000,
+  /** To send a body, and what it takes at 50 kB a second: on a slower line nothing gets done anyway. */
+  sendMs: 60_000,
+  slowestBytesPerMs: 50,
+  /** From the last byte sent to the answer's head: a small write waits behind a big import of the same collection. */
+  replyMs: 120_000,
+  /** Between two pieces of an answer. */
+  receiveMs: 60_000,
+}
 /** Errors, aliases, a document. */
 const ANSWER_MAX_BYTES = 64 * 1024 * 1024
 const REFUSAL_MAX_BYTES = 64 * 1024
@@ -31,8 +34,8 @@ export interface Request extends Doing {
   /** With its query, encoded. Never normalised: an id may be `..`. */
   path: string
   body?: { bytes: Buffer | string; contentType: string }
-  /** From the last byte sent to the first byte of the answer. */
-  replyTimeoutMs?: number
+  /** For what takes longer than other requests. */
+  replyMs?: number
   maxBytes?: number
   /** Ends this request alone. */
   signal?: AbortSignal | undefined
@@ -45,7 +48,15 @@ export interface Wire extends AsyncDisposable {
   stream(request: Request): Promise<Readable>
 }
 
-export function openWire(options: { url: URL; apiKey: string; signal: AbortSignal }): Wire {
+export interface WireOptions {
+  url: URL
+  apiKey: string
+  signal: AbortSignal
+  limits?: Partial<typeof LIMITS>
+}
+
+export function openWire(options: WireOptions): Wire {
+  const limits = { ...LIMITS, ...options.limits }
   const isTls = options.url.protocol === 'https:'
   const pool = { keepAlive: true, maxSockets: MAX_SOCKETS, timeout: KEEP_IDLE_MS }
   const agent = isTls ? new https.Agent(pool) : new http.Agent(pool)
@@ -75,16 +86,16 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
       // While the agent finds it a connection, its end is not told otherwise.
       reject(error)
     }
-    const timer = createTimer((what) => fail(new TimeoutError(what)))
+    const timer = createTimer((what) => fail(new LimitError(what)))
     const onAbort = (): void => fail(new Error('aborted'))
     signal.addEventListener('abort', onAbort, { once: true })
-    const sendTimeoutMs = SEND_TIMEOUT_MS + Number(headers['content-length'] ?? 0) / SLOWEST_BYTES_PER_MS
+    const sendMs = limits.sendMs + Number(headers['content-length'] ?? 0) / limits.slowestBytesPerMs
     outgoing.once('socket', (socket) => {
-      if (!socket.connecting) return timer.start(sendTimeoutMs, 'SEND_TIMEOUT')
-      timer.start(CONNECT_TIMEOUT_MS, 'CONNECT_TIMEOUT')
-      socket.once(isTls ? 'secureConnect' : 'connect', () => timer.start(sendTimeoutMs, 'SEND_TIMEOUT'))
+      if (!socket.connecting) return timer.start(sendMs, 'SEND_TIMEOUT')
+      timer.start(limits.connectMs, 'CONNECT_TIMEOUT')
+      socket.once(isTls ? 'secureConnect' : 'connect', () => timer.start(sendMs, 'SEND_TIMEOUT'))
     })
-    outgoing.once('finish', () => timer.start(request.replyTimeoutMs ?? REPLY_TIMEOUT_MS, 'REPLY_TIMEOUT'))
+    outgoing.once('finish', () => timer.start(request.replyMs ?? limits.replyMs, 'REPLY_TIMEOUT'))
     outgoing.once('response', resolve)
     outgoing.on('error', (error: NodeJS.ErrnoException) => {
       const isStale = outgoing.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')
@@ -121,7 +132,7 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
       const status = response.statusCode ?? 0
       const contentType = readType(response)
       if (status >= 200 && status < 300 && isOurs({ contentType })) return await read(response, signal)
-      const text = await readText(response, REFUSAL_MAX_BYTES, 'cut')
+      const text = await readText(response, { maxBytes: REFUSAL_MAX_BYTES, isCut: true, idleMs: limits.receiveMs })
       throw fromAnswer({ status, contentType, text }, request)
     } catch (error) {
       endTurn()
@@ -135,11 +146,15 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
       await exchange(request, async (response) => ({
         status: response.statusCode ?? 0,
         contentType: readType(response),
-        text: await readText(response, request.maxBytes ?? ANSWER_MAX_BYTES, 'refuse'),
+        text: await readText(response, {
+          maxBytes: request.maxBytes ?? ANSWER_MAX_BYTES,
+          isCut: false,
+          idleMs: limits.receiveMs,
+        }),
       })),
     stream: async (request) =>
       await exchange(request, async (response, signal) => {
-        const guard = createGuard((error) =>
+        const guard = createGuard(limits.receiveMs, (error) =>
           signal.aborted ? asError(signal.reason) : fromNetworkError(error, request.doing),
         )
         pipeline(response, guard, () => undefined)
@@ -151,78 +166,12 @@ export function openWire(options: { url: URL; apiKey: string; signal: AbortSigna
   }
 }
 
-class TimeoutError extends Error {
-  readonly code: string
-
-  constructor(code: string) {
-    super(`No answer in time (${code}).`)
-    this.code = code
-  }
-}
-
 class StaleConnectionError extends Error {
   readonly code = 'ECONNRESET'
 
   constructor(cause: Error) {
     super('The server closed an idle connection.', { cause })
   }
-}
-
-function createTimer(onTime: (what: string) => void) {
-  let timer: NodeJS.Timeout | undefined
-  return {
-    start(ms: number, what: string): void {
-      clearTimeout(timer)
-      timer = setTimeout(onTime, ms, what)
-    },
-    stop: (): void => clearTimeout(timer),
-  }
-}
-
-/** Ends a stream on which nothing comes, though somebody waits for it. */
-function createGuard(mapError: (error: Error) => Error): Transform {
-  const timer = createTimer((what) => {
-    const isOurTurn = guard.readableLength >= guard.readableHighWaterMark || guard.isPaused()
-    if (isOurTurn) timer.start(RECEIVE_IDLE_MS, what)
-    else guard.destroy(new TimeoutError(what))
-  })
-  const guard = new Transform({
-    transform(chunk: Buffer, _encoding, callback) {
-      timer.start(RECEIVE_IDLE_MS, 'RECEIVE_TIMEOUT')
-      callback(null, chunk)
-    },
-    flush(callback) {
-      timer.stop()
-      callback()
-    },
-    destroy(error, callback) {
-      timer.stop()
-      callback(error ? mapError(error) : null)
-    },
-  })
-  timer.start(RECEIVE_IDLE_MS, 'RECEIVE_TIMEOUT')
-  return guard
-}
-
-async function readText(response: IncomingMessage, maxBytes: number, whenLarger: 'cut' | 'refuse'): Promise<string> {
-  const timer = createTimer((what) => response.destroy(new TimeoutError(what)))
-  const chunks: Buffer[] = []
-  let bytes = 0
-  try {
-    timer.start(RECEIVE_IDLE_MS, 'RECEIVE_TIMEOUT')
-    for await (const chunk of response as AsyncIterable<Buffer>) {
-      timer.start(RECEIVE_IDLE_MS, 'RECEIVE_TIMEOUT')
-      bytes += chunk.length
-      if (bytes > maxBytes) {
-        if (whenLarger === 'cut') break
-        throw new TimeoutError('ANSWER_TOO_LARGE')
-      }
-      chunks.push(chunk)
-    }
-  } finally {
-    timer.stop()
-  }
-  return Buffer.concat(chunks).toString('utf8')
 }
 
 function readType(response: IncomingMessage): string {
