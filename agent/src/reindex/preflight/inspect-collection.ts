@@ -15,7 +15,7 @@ import { tried } from './in-snapshot.ts'
 import type { SearchServer } from './inspect-server.ts'
 import { locateLive } from './locate-live.ts'
 import { lookAtRows, type RowsSeen } from './look-at-rows.ts'
-import { sentenceOf, uncapitalised } from './not-ready.ts'
+import { findingOf, sentenceOf, uncapitalised } from './not-ready.ts'
 
 /** One alias as it is now, and what a reindex of it would do. */
 export interface InspectedCollection {
@@ -116,7 +116,10 @@ async function rightsFindings(
     missing = await typesense.missingRights(alias, probe)
   } catch (error) {
     if (!(error instanceof SyncError) || !error.retryable) throw error
-    return [sentenceOf(error)]
+    // It passes, and is the server's: whoever waits for it may go on with the collection.
+    const finding = findingOf('search server', error)
+    if (!server.findings.includes(finding)) server.findings.push(finding)
+    return []
   }
   // Only a new generation of something that is there needs what belongs to it.
   const needed = missing.filter((right) => !WRITING_BELONGINGS.has(right) || (mode === 'full' && live !== undefined))

@@ -2,7 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import type { Capacity, Collection, Typesense } from '../../typesense/typesense.ts'
-import { findingOf, notReady } from './not-ready.ts'
+import { closed, isClosed } from './not-ready.ts'
 
 /** The search server as it is now, and what of it stands in the way of any collection. */
 export interface SearchServer {
@@ -48,14 +48,8 @@ export async function inspectServer(
       notices,
     }
   } catch (error) {
-    if (error instanceof SyncError && isClosed(error)) throw notReady([findingOf(WHO, error)])
-    throw error
+    throw isClosed(error) ? closed(error) : error
   }
-}
-
-/** True for errors which say that nothing can be learned of the server. */
-export function isClosed(error: SyncError): boolean {
-  return ['search-unreachable', 'search-auth', 'search-failed', 'search-full'].includes(error.code)
 }
 
 async function checkHealth(typesense: Typesense): Promise<string[]> {

@@ -1,11 +1,25 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 
 /** Everything that was found, as one refusal. A finding has the form `components: what is wrong (what to do)`. */
-export function notReady(findings: string[]): SyncError {
+export function notReady(findings: string[], retryable = false): SyncError {
   return new SyncError('search-not-ready', 'The search index cannot follow this job.', {
     hint: 'Do what the findings say, or leave the search as it is with --no-reindex. docs/TYPESENSE.md tells more of each.',
     details: findings,
+    retryable,
   })
+}
+
+/** The server cannot be asked at all: the one finding. Retryable when what was thrown is. */
+export function closed(error: SyncError): SyncError {
+  return notReady([findingOf('search server', error)], error.retryable)
+}
+
+/** True for errors which say that nothing can be learned of the server. */
+export function isClosed(error: unknown): error is SyncError {
+  return (
+    error instanceof SyncError &&
+    ['search-unreachable', 'search-auth', 'search-failed', 'search-full'].includes(error.code)
+  )
 }
 
 /** A thrown error in the form of a finding. */

@@ -1,13 +1,12 @@
 import type { Mapping } from '@multiboard-sync/shared/mapping'
-import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Session } from '../../postgres/session.ts'
 import type { Typesense } from '../../typesense/typesense.ts'
 import type { PlannedReindex } from '../planned-reindex.ts'
 import { checkCapacity, type Expected } from './check-capacity.ts'
 import { inSnapshot } from './in-snapshot.ts'
 import { inspectCollection, type InspectedCollection } from './inspect-collection.ts'
-import { inspectServer, isClosed, type SearchServer } from './inspect-server.ts'
-import { findingOf, notReady } from './not-ready.ts'
+import { inspectServer, type SearchServer } from './inspect-server.ts'
+import { closed, isClosed, notReady } from './not-ready.ts'
 
 /*
  * Preflight: everything that can be known of the search before the database is touched.
@@ -65,8 +64,7 @@ export async function inspectReindex(request: ReindexRequest, signal: AbortSigna
       }
     })
   } catch (error) {
-    if (error instanceof SyncError && isClosed(error)) throw notReady([findingOf('search server', error)])
-    throw error
+    throw isClosed(error) ? closed(error) : error
   }
   const fits = server.capacity ? checkCapacity(server.capacity, collections.flatMap(expected)) : NOTHING
   server.notices.push(...fits.notices)
