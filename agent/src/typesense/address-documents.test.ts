@@ -23,10 +23,13 @@ it.each(['*', ' * ', 'a`b', 'a\\', ' a', 'a ', '\ta', 'a && b', '(a)', 'a||id:=b
   },
 )
 
-it.each(['.', '..', '../x', 'a/../..', 'a/./b'])('the id %j is named by a filter and never by a path', (id) => {
-  expect(addressDocuments([id])).toEqual({ filters: [`id:=[\`${id}\`]`], paths: [], unnameable: 0 })
-  expect(addressDocument(id)).toEqual({ filter: `id:=[\`${id}\`]` })
-})
+it.each(['.', '..', '../x', 'a/../..', 'a/./b', 'search', 'export'])(
+  'the id %j is named by a filter and never by a path',
+  (id) => {
+    expect(addressDocuments([id])).toEqual({ filters: [`id:=[\`${id}\`]`], paths: [], unnameable: 0 })
+    expect(addressDocument(id)).toEqual({ filter: `id:=[\`${id}\`]` })
+  },
+)
 
 it.each(['`/../..', '*/..', '..\\', '\ud800'])('the id %j is named by nothing', (id) => {
   expect(addressDocuments([id])).toEqual({ filters: [], paths: [], unnameable: 1 })

@@ -7,6 +7,8 @@
 /** A proxy often takes 8 KB; Typesense itself 400. */
 const FILTER_BYTES = 4096
 const FILTER_IDS = 200
+/** What GET takes for itself before it looks for a document of this id. */
+const ROUTES: ReadonlySet<string> = new Set(['search', 'export', 'import'])
 const PLAIN_ID = /^[\p{L}\p{N}_.:@/+=,#~-](?:[\p{L}\p{N}_.:@/+=,#~\] -]*[\p{L}\p{N}_.:@/+=,#~\]-])?$/u
 
 export interface DocumentAddresses {
@@ -52,5 +54,10 @@ function writeFilters(ids: string[]): string[] {
 
 /** Proxies and servers resolve dot segments, some of them after decoding what is encoded. A lone surrogate has no encoding. */
 function fitsPath(id: string): boolean {
-  return id !== '' && id.isWellFormed() && !id.split(/[/\\]/).some((part) => part === '.' || part === '..')
+  return (
+    id !== '' &&
+    id.isWellFormed() &&
+    !ROUTES.has(id) &&
+    !id.split(/[/\\]/).some((part) => part === '.' || part === '..')
+  )
 }
