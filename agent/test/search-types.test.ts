@@ -86,7 +86,7 @@ test('what is only stored keeps its natural JSON, and numbers beyond a double be
     ['9223372036854775807::int8', '9223372036854775807'],
     ["'NaN'::float8", '"NaN"'],
     ["timestamptz '2020-01-01 00:00+01'", '"2019-12-31T23:00:00+00:00"'],
-    [`E'{"a":\\n1}'::json`, '{"a": 1}'],
+    [`E'{"a":\\n1, "b": null}'::json`, '{"a": 1}'],
     ["'ab'::char(4)", '"ab"'],
     [`array['a',null]`, '["a",null]'],
     ['null::int4', undefined],
@@ -107,6 +107,7 @@ test('what is only stored keeps its natural JSON, and numbers beyond a double be
   )
   const found = new Map(texts.map(({ key, json }) => [key, json]))
   expect(values.map(([value], index) => [value, found.get(`d "${index}`)])).toEqual(values)
+  expect(await findUnfitRows(session, compiled)).toEqual(['1 row has a null among the elements of an array in d "8.'])
 })
 
 test('a geopoint is made of two columns and stays within the globe', async () => {

@@ -2,7 +2,7 @@ import type { MappedField } from '@multiboard-sync/shared/mapping'
 import { quoteIdent } from '../../postgres/quote.ts'
 import type { FoundColumn, FoundType } from './found-type.ts'
 import { suggestName } from './suggest-name.ts'
-import { findRule, type TypeRule, type Unfit, type Way } from './type-rules.ts'
+import { findRule, NULL_ELEMENT, type TypeRule, type Unfit, type Way } from './type-rules.ts'
 
 /** A row that cannot be a document: an SQL condition, and the end of the sentence "3 rows …". */
 export interface Check {
@@ -149,7 +149,10 @@ export function decideDisplay(name: string, columns: ReadonlyMap<string, FoundCo
   const { type } = found
   const rule = findRule(type.element ?? type)
   if (rule.ways.length === 0) return { findings: [`${type.title} cannot be stored: ${rule.instead}.`] }
-  return { json: displayJson(rule, column(name), type), checks: [], found: [type.title] }
+  const value = column(name)
+  const canHoldNull = type.element !== undefined || rule.ways.some((way) => way.type === 'object')
+  const checks = canHoldNull ? [{ sql: NULL_ELEMENT.sql(value), says: NULL_ELEMENT.says(name) }] : []
+  return { json: displayJson(rule, value, type), checks, found: [type.title] }
 }
 
 function displayJson(rule: TypeRule, value: string, type: FoundType): string {

@@ -69,10 +69,9 @@ function fieldDrift(field: CollectionField, live: CollectionField): string[] {
   )
 }
 
-/** Whether arrays and objects can be sorted by default has changed between versions. */
+/** An object is not sorted by, whatever the server says. */
 function isServersChoice(option: (typeof OPTIONS)[number], field: CollectionField): boolean {
-  const isOdd = field.type.endsWith('[]') || field.type === 'object' || field.type === 'geopoint'
-  return option === 'sort' && field.sort === undefined && isOdd
+  return option === 'sort' && field.sort === undefined && field.type.startsWith('object')
 }
 
 function collectionDrift(schema: CollectionSchema, live: Collection): string[] {

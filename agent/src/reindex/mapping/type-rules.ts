@@ -135,6 +135,7 @@ const quoted = (value: string) => `'"' || ${value}::text || '"'`
 const LONG_NUMBER = '[0-9][0-9.]{15}'
 
 interface ObjectWays {
+  nullElement: Unfit
   object: Way
   /** Of an array of the type, or an array that the value itself is. */
   objects: Way
@@ -142,10 +143,16 @@ interface ObjectWays {
 
 /**
  * JSON of JSON. Through jsonb, because json keeps the line breaks that it came with; what is jsonb already is not made so again,
- * which takes as long as writing it. A JSON null is left out as an SQL NULL is.
+ * which takes as long as writing it. A JSON null is left out as an SQL NULL is, also inside of objects: whether the search
+ * server keeps it depends on the field and on what was there before. In an array it cannot be left out.
  */
 function objectWays(jsonb: (value: string) => string): ObjectWays {
-  const written = (value: string) => `nullif(${jsonb(value)}::text, 'null')`
+  const written = (value: string) => `nullif(jsonb_strip_nulls(${jsonb(value)})::text, 'null')`
+  const nullElement: Unfit = {
+    says: (field) => `have a null among the elements of an array in ${field}`,
+    sql: (value) => `${jsonb(value)}::text like '%null%'
+    and jsonb_path_exists(${jsonb(value)}, 'strict $.** ? (@.type() == "array")[*] ? (@ == null)')`,
+  }
   const wideNumber: Unfit = {
     says: (field) => `have a number in ${field} that the search server would store rounded`,
     approximate: true,
@@ -167,12 +174,16 @@ function objectWays(jsonb: (value: string) => string): ObjectWays {
     select from jsonb_array_elements(${jsonb(value)}) as e(v) where jsonb_typeof(v) <> 'object') else true end`,
   }
   return {
-    object: { type: 'object', json: written, unfit: [notObject, wideNumber] },
-    objects: { type: 'object', json: written, unfit: [notObjects, wideNumber] },
+    nullElement,
+    object: { type: 'object', json: written, unfit: [notObject, nullElement, wideNumber] },
+    objects: { type: 'object', json: written, unfit: [notObjects, nullElement, wideNumber] },
   }
 }
 const ofJsonb = objectWays((value) => value)
 const ofOthers = objectWays((value) => `to_jsonb(${value})`)
+
+/** Of what is only stored: that it is an object does not matter there. */
+export const NULL_ELEMENT = ofOthers.nullElement
 
 const approximateFloat = (unfit: Unfit[]): Way => ({
   type: 'float',

@@ -85,9 +85,9 @@ function fieldFindings(field: MappedField, mapping: Mapping): string[] {
       findings.push('a part of an object is written as the object has it: leave `as` and `approximate` out.')
     }
   }
-  if (field.index === false && field.optional !== true) {
-    findings.push('what is not indexed must be `optional: true`; or name the column under `display_only:`.')
-  }
+  if (field.facet && field.index === false) findings.push('`facet` needs an index: leave `index: false` out.')
+  if (field.type === 'geopoint' && field.sort === false) findings.push('a geopoint can always be sorted by.')
+  if (field.locale !== undefined && !/^([a-z]{2})?$/.test(field.locale)) findings.push('`locale` has two letters.')
   for (const option of ['infix', 'stem', 'locale'] as const) {
     if (field[option] && !STRINGS.has(field.type)) findings.push(`\`${option}\` is for strings.`)
   }
