@@ -156,6 +156,16 @@ describe('nulls', () => {
     expect(typesense.documents('c')).toEqual(['{"id":"1","object":{"b":1},"required":[],"undeclared":{}}'])
   })
 
+  it('in a list stay by turns: what equals the held list but for its nulls is taken as it is', async () => {
+    await make(fields, { enable_nested_fields: true })
+    const held = []
+    for (let turn = 0; turn < 3; turn += 1) {
+      await send('{"id":"1","required":[],"list":[{"a":null},1]}', 'action=upsert')
+      held.push(...typesense.documents('c').map((document) => /"list":(.*),"req/.exec(document)?.[1]))
+    }
+    expect(held).toEqual(['[{"a":null},1]', '[{},1]', '[{"a":null},1]'])
+  })
+
   it('take a field out with emplace, and what is not told stays', async () => {
     await make([title, { name: 'note', type: 'string', optional: true }])
     await send('{"id":"1","title":"a","note":"n"}')

@@ -5,13 +5,17 @@ import { LineFault } from './line-fault.ts'
 import type { StoredCollection } from './state.ts'
 
 /**
- * Holds a document against the schema, as `dirty_values=reject` does, indexed or not. Takes nulls out of optional fields, and
- * makes an empty list of a null in a required one. Throws LineFault. `partial`: what is missing may be missing.
+ * Holds a document against the schema, as `dirty_values=reject` does, indexed or not. Takes nulls out of optional fields of a
+ * new one, and makes an empty list of a null in a required one. Throws LineFault. `partial`: what is missing may be missing.
  * An int32 beyond its range is let through, as the server does.
  */
-export function checkDocument(collection: StoredCollection, document: JsonObject, partial: boolean): void {
+export function checkDocument(
+  collection: StoredCollection,
+  document: JsonObject,
+  { partial, isNew }: { partial: boolean; isNew: boolean },
+): void {
   const { defaultSortingField } = collection
-  const flat = collection.nested ? fixChildren(collection, document) : new Map<string, Json>()
+  const flat = collection.nested ? fixChildren(collection, document, isNew) : new Map<string, Json>()
   if (defaultSortingField !== '' && !partial && !document.has(defaultSortingField) && !flat.has(defaultSortingField)) {
     throw new LineFault(
       400,

@@ -6,11 +6,11 @@ import type { StoredCollection } from './state.ts'
 const WRONG = 'has an incorrect type.'
 
 /**
- * Flattens what lies below declared objects, and takes nulls out of their children. A child's type is that of the first
+ * Flattens what lies below declared objects, and takes nulls out of their children in a new document. A child's type is that of the first
  * document that brings it: it is added to the schema here, and later documents are held against it.
  * Answers the values by their whole names. Throws LineFault.
  */
-export function fixChildren(collection: StoredCollection, document: JsonObject): Map<string, Json> {
+export function fixChildren(collection: StoredCollection, document: JsonObject, isNew: boolean): Map<string, Json> {
   const flat = new Map<string, Json>()
   for (const field of collection.fields.filter(({ index }) => index)) {
     const path = field.name.split('.')
@@ -21,7 +21,7 @@ export function fixChildren(collection: StoredCollection, document: JsonObject):
       if (field.optional || !isObject) continue
       throw new LineFault(404, `Field \`${field.name}\` not found.`)
     }
-    if (isObject) flattenObject(field, found, flat)
+    if (isObject) flattenObject(field, found, flat, isNew)
     else if (!flat.has(field.name)) flat.set(field.name, found)
   }
   for (const [name, value] of flat) {
@@ -30,7 +30,7 @@ export function fixChildren(collection: StoredCollection, document: JsonObject):
   return flat
 }
 
-function flattenObject(field: Field, value: Json, flat: Map<string, Json>): void {
+function flattenObject(field: Field, value: Json, flat: Map<string, Json>, isNew: boolean): void {
   if (value === null && field.optional) return
   const isArray = field.type === 'object[]'
   const objects = isArray ? value : [value]
@@ -38,13 +38,13 @@ function flattenObject(field: Field, value: Json, flat: Map<string, Json>): void
     throw new LineFault(400, `Field \`${field.name}\` ${WRONG}`)
   }
   for (const object of objects) flatten(object, field.name, isArray, flat)
+  if (isNew) for (const object of objects) dropNulls(object)
 }
 
 function flatten(value: Json, name: string, inArray: boolean, flat: Map<string, Json>): void {
   if (value instanceof Map) {
     for (const [key, child] of value) {
-      if (child === null) value.delete(key)
-      else flatten(child, `${name}.${key}`, inArray, flat)
+      if (child !== null) flatten(child, `${name}.${key}`, inArray, flat)
     }
   } else if (Array.isArray(value)) {
     for (const item of value) flatten(item, name, true, flat)
@@ -52,6 +52,15 @@ function flatten(value: Json, name: string, inArray: boolean, flat: Map<string, 
     const held = flat.get(name)
     if (inArray) flat.set(name, Array.isArray(held) ? [...held, value] : [value])
     else flat.set(name, value)
+  }
+}
+
+function dropNulls(value: Json): void {
+  if (Array.isArray(value)) value.forEach(dropNulls)
+  if (!(value instanceof Map)) return
+  for (const [key, child] of value) {
+    if (child === null) value.delete(key)
+    else dropNulls(child)
   }
 }
 

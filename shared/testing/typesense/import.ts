@@ -128,7 +128,7 @@ export function writeDocument(collection: StoredCollection, document: JsonObject
   if (action === 'create' && held !== undefined) throw new LineFault(409, `A document with id ${id} already exists.`)
   if (action === 'update' && held === undefined) throw new LineFault(404, `Could not find a document with id: ${id}`)
   const merges = held !== undefined && (action === 'update' || action === 'emplace')
-  checkDocument(collection, document, merges)
+  checkDocument(collection, document, { partial: merges, isNew: held === undefined })
   const before = held === undefined ? undefined : parseJson(held)
   const whole = before instanceof Map ? mergeDocument(before, document, merges ? 'merge' : 'upsert') : document
   const text = writeJson(withoutUnstored(collection, whole))

@@ -1,4 +1,4 @@
-import type { Json, JsonObject } from './json-text.ts'
+import { writeJson, type Json, type JsonObject } from './json-text.ts'
 
 /**
  * What is held after a document was written over another one. An upsert holds what it brings, an update and an emplace
@@ -19,7 +19,10 @@ function patch(target: JsonObject, brought: JsonObject, held: JsonObject): void 
       const inner = new Map(there)
       patch(inner, value, before)
       target.set(key, inner)
-    } else target.set(key, withoutNulls(value))
+    } else if (before === undefined || writeJson(withoutNulls(value)) !== writeJson(before)) {
+      // What is equal but for its nulls is left as it was brought.
+      target.set(key, withoutNulls(value))
+    }
   }
 }
 
