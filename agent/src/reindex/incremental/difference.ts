@@ -9,7 +9,7 @@ import { sameDocument } from '../same-document.ts'
 const CHANGES = 'pg_temp.multiboard_sync_changes'
 const INDEXED = 'pg_temp.multiboard_sync_indexed'
 /** In memory at once. */
-const PAIRS = 500
+const PAIRS = 100
 
 /** A text column of documents, and a second one of ids, filled with the lines of an export. */
 export const indexedTable = { name: INDEXED, columns: '(document)' }
@@ -62,39 +62,38 @@ export async function compareWithPrevious(
   return await count(session)
 }
 
-/** Between the rows and what was exported from the index. Stops at `atMost` differences. */
+/** Between the rows and what was exported from the index. Stops at `atMost` differences, or some more. */
 export async function compareWithIndexed(session: Session, documentsSql: string, atMost: number): Promise<Difference> {
-  await fill(
-    session,
-    `select coalesce(l.id, i.id) as id, l.document
+  await session.run(
+    `delete from ${CHANGES};
+     declare multiboard_sync_pairs no scroll cursor for
+     select coalesce(l.id, i.id) as id, l.document as row, i.document::text as stored
      from (${documentsSql}) l full join ${INDEXED} i on l.id collate "C" = i.id
      where l.document::jsonb is distinct from i.document`,
-    atMost,
   )
-  const found = await count(session)
-  // Of so many not all are in the table: what would be left of them must not look like the whole.
-  if (found.upserts + found.deletes >= atMost) return found
-  await forgetSame(session)
+  for (let found = 0; found < atMost;) {
+    const pairs = await session.query<Pair>(`fetch ${PAIRS} from multiboard_sync_pairs`)
+    if (pairs.length === 0) break
+    const different = pairs.filter(isDifferent)
+    found += different.length
+    await session.query(`insert into ${CHANGES} select * from unnest($1::text[], $2::text[])`, [
+      different.map(({ id }) => id),
+      different.map(({ row }) => row),
+    ])
+  }
+  await session.run(`close multiboard_sync_pairs; analyze ${CHANGES}`)
   return await count(session)
 }
 
-/** Takes out what only differs in the digits that the same number is printed with: it would be sent at every reindex. */
-async function forgetSame(session: Session): Promise<void> {
-  await session.run(
-    `declare multiboard_sync_pairs no scroll cursor for
-     select c.id, c.document as row, i.document::text as stored
-     from ${CHANGES} c join ${INDEXED} i on i.id = c.id where c.document is not null`,
-  )
-  const same: string[] = []
-  for (;;) {
-    const pairs = await session.query<{ id: string; row: string; stored: string }>(
-      `fetch ${PAIRS} from multiboard_sync_pairs`,
-    )
-    if (pairs.length === 0) break
-    same.push(...pairs.filter(({ row, stored }) => sameDocument(row, stored)).map(({ id }) => id))
-  }
-  await session.run('close multiboard_sync_pairs')
-  if (same.length > 0) await session.query(`delete from ${CHANGES} where id = any ($1)`, [same])
+interface Pair {
+  id: string | null
+  row: string | null
+  stored: string | null
+}
+
+/** False for what differs only in the digits that the same number is printed with: it would be sent at every reindex. */
+function isDifferent({ row, stored }: Pair): boolean {
+  return row === null || stored === null || !sameDocument(row, stored)
 }
 
 async function fill(session: Session, select: string, atMost: number): Promise<void> {

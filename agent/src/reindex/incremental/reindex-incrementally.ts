@@ -116,7 +116,7 @@ async function prove(work: Work): Promise<{ documents: number; compared: number 
     }
   } catch (error) {
     if (!(error instanceof SyncError) || error.code !== 'search-proof-failed') throw error
-    return { full: `what was sent has not made it equal to the rows: ${error.message}` }
+    return { full: `it is not equal to the rows afterwards: ${error.message}` }
   }
   throw new SyncError('search-changed', `The alias ${generation.alias} was pointed elsewhere while it was reindexed.`, {
     hint: 'Find out who else sets it, then reindex again.',
