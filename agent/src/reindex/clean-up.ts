@@ -18,7 +18,7 @@ interface Found {
  * Of one alias's generations those beyond `keep`, oldest last. A generation that was live says which job took its place; what
  * the given job replaced is kept first, for that is what its undo needs.
  */
-export function chooseOld(
+function chooseOld(
   collections: Pick<Collection, 'name' | 'metadata'>[],
   aliases: ReadonlyMap<string, string>,
   alias: string,

@@ -3,12 +3,11 @@ import type { Session } from '../postgres/session.ts'
 import { waitUntilSettled } from '../typesense/wait-until-settled.ts'
 import { bePatient, type Patience } from './be-patient.ts'
 import { checkLimits } from './check-limits.ts'
+import { keepAwake } from './keep-awake.ts'
 import type { OpenDocuments } from './open-documents.ts'
 import type { ReindexRun } from './reindex-run.ts'
 import { sameDocument } from './same-document.ts'
 
-/** Managed hosts end idle transactions after a minute or less, and with it the snapshot that the rest is compared with. */
-const PING_MS = 10_000
 /** Documents that are read back at once, and compared by one query. */
 const AT_ONCE = 500
 /** Requests in flight: enough to hide the latency, too few to disturb searches. */
@@ -39,9 +38,10 @@ export async function proveDocuments(
 ): Promise<Proof> {
   const { session, compiled, documents } = open
   const patience = bePatient(run, compiled.alias)
-  await keptAwake(session, async () => {
+  {
+    await using _ = keepAwake(session)
     await waitUntilSettled(run.typesense, patience)
-  })
+  }
   patience.onGoing()
   const found = await patience.ask(async () => await run.typesense.findCollection(collection))
   if (!found) {
@@ -62,24 +62,6 @@ export async function proveDocuments(
     await compareWithRows(run, open, { collection, ids: chosen.slice(at, at + AT_ONCE), patience })
   }
   return { documents, compared: chosen.length }
-}
-
-/** Works while nobody else asks the session anything, and keeps its transaction from looking idle. */
-async function keptAwake(session: Session, work: () => Promise<void>): Promise<void> {
-  let ping: Promise<unknown> | undefined
-  const timer = setInterval(() => {
-    // A session that is lost says so at its next query; the ping itself has nobody to tell.
-    ping ??= session
-      .query('select 1')
-      .catch(() => undefined)
-      .then(() => (ping = undefined))
-  }, PING_MS)
-  try {
-    await work()
-  } finally {
-    clearInterval(timer)
-    await ping
-  }
 }
 
 async function drawIds(session: Session, documentsSql: string, sample: number): Promise<string[]> {

@@ -1,6 +1,8 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { bePatient } from '../be-patient.ts'
+import type { Batch } from '../cut-batches.ts'
 import { importDocuments } from '../import-documents.ts'
+import { keepAwake } from '../keep-awake.ts'
 import type { OpenDocuments } from '../open-documents.ts'
 import { collectRefused } from '../refused-documents.ts'
 import type { ReindexRun } from '../reindex-run.ts'
@@ -18,7 +20,13 @@ export async function fillGeneration(run: ReindexRun, open: OpenDocuments, colle
   let documents = 0
   run.reporter.progress({ table: alias, documents, documentsTotal })
   const rows = streamDocuments(session, `select d.document from (${compiled.documentsSql}) d`, { signal: run.signal })
-  const { sent } = await importDocuments(run.typesense, collection, rows, {
+  // The last batches may have to wait for the search server long after the last row.
+  await using awake = new AsyncDisposableStack()
+  const batches = async function* (): AsyncGenerator<Batch, void, undefined> {
+    yield* rows
+    awake.use(keepAwake(session))
+  }
+  const { sent } = await importDocuments(run.typesense, collection, batches(), {
     ...patience,
     action: 'create',
     onSent: (lines) => {

@@ -26,7 +26,7 @@ export async function findLeftoverGenerations(
   return chooseLeftovers(collections, aliases, isFinished)
 }
 
-export function chooseLeftovers(
+function chooseLeftovers(
   collections: Collection[],
   aliases: ReadonlyMap<string, string>,
   isFinished: (job: string) => boolean,

@@ -38,7 +38,7 @@ export async function moveAlias(run: ReindexRun, move: Move): Promise<void> {
   await waitForLease(run)
   const { collection } = await patience.ask(async () => await findLive(typesense, alias, from?.name))
   refuseOtherLinks(from, collection)
-  await patience.ask(async () => await markReplaced(run, collection))
+  await patience.ask(async () => await markReplaced(run, alias, collection))
   await patience.ask(async () => await refuseMissing(typesense, to, move.documents))
 
   await patience.ask(async () => {
@@ -63,9 +63,10 @@ export async function moveAlias(run: ReindexRun, move: Move): Promise<void> {
 }
 
 /** Before the alias is moved away: afterwards a crash could leave a generation of which nobody knows that it was live. */
-async function markReplaced(run: ReindexRun, live: Collection | undefined): Promise<void> {
+async function markReplaced(run: ReindexRun, alias: string, live: Collection | undefined): Promise<void> {
   const generation = live && readGeneration(live)
-  if (!generation) return
+  // Another alias's is live there still.
+  if (generation?.alias !== alias || !live) return
   await run.typesense.setMetadata(live.name, {
     ...live.metadata,
     ...writeGeneration({ ...generation, replaced_by: run.job }),
