@@ -29,7 +29,7 @@ const LIMITS = {
 const ANSWER_MAX_BYTES = 64 * 1024 * 1024
 const REFUSAL_MAX_BYTES = 64 * 1024
 
-export interface Request extends Doing {
+interface Request extends Doing {
   method: string
   /** With its query, encoded. Never normalised: an id may be `..`. */
   path: string

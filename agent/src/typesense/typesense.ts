@@ -120,7 +120,7 @@ export interface Typesense extends AsyncDisposable {
 }
 
 /** Synonyms and overrides as the server answered them. */
-export interface Belongings {
+interface Belongings {
   synonyms: Record<string, unknown>[]
   overrides: Record<string, unknown>[]
 }

@@ -7,6 +7,8 @@ function begin(queue: (atMs: number) => number | Error) {
   const clock = createVirtualClock()
   const beginMs = clock.monotonicMs()
   const abort = new AbortController()
+  let state = 7
+  const random = (): number => (state = (state * 16807) % 2147483647) / 2147483647
   const told: number[] = []
   const server = {
     queuedWrites: async () => {
@@ -15,7 +17,12 @@ function begin(queue: (atMs: number) => number | Error) {
       throw length
     },
   }
-  const options = { signal: abort.signal, onWaiting: (_error: SyncError, ms: number) => void told.push(ms), clock }
+  const options = {
+    signal: abort.signal,
+    onWaiting: (_error: SyncError, ms: number) => void told.push(ms),
+    clock,
+    random,
+  }
   const settled = waitUntilSettled(server, options).then(
     () => clock.monotonicMs() - beginMs,
     (error: unknown) => error,
@@ -34,6 +41,12 @@ it('waits for the queue to be empty and tells of it after a second', async () =>
   await clock.pass(120_000)
   expect(await settled).toBeGreaterThanOrEqual(178 * 300)
   expect(told[0]).toBeGreaterThanOrEqual(1000)
+})
+
+it('a short queue that is empty but now and then is met in such a moment', async () => {
+  const { clock, settled } = begin((atMs) => (atMs > 20_000 && atMs % 1000 < 150 ? 0 : 2))
+  await clock.pass(60_000)
+  expect(await settled).toBeLessThan(25_000)
 })
 
 it('a server that is away in between is waited for', async () => {

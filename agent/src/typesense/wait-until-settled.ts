@@ -5,6 +5,8 @@ import type { Typesense } from './typesense.ts'
 
 const FIRST_LOOK_MS = 50
 const MAX_LOOK_MS = 2000
+/** Others write as well: a queue of one or two is empty in many moments, and has to be met in one. */
+const LOOK_MS_EACH = 100
 /** Without the queue becoming shorter. */
 const GIVE_UP_AFTER_MS = 600_000
 /** A queue that is empty in a moment is not worth telling of. */
@@ -16,7 +18,7 @@ const SILENT_MS = 1000
  * too long.
  */
 export async function waitUntilSettled(typesense: Pick<Typesense, 'queuedWrites'>, patience: Patience): Promise<void> {
-  const { clock = systemClock, giveUpAfterMs = GIVE_UP_AFTER_MS, signal } = patience
+  const { clock = systemClock, random = Math.random, giveUpAfterMs = GIVE_UP_AFTER_MS, signal } = patience
   const beginMs = clock.monotonicMs()
   let shortest = Number.POSITIVE_INFINITY
   let progressMs = beginMs
@@ -34,6 +36,7 @@ export async function waitUntilSettled(typesense: Pick<Typesense, 'queuedWrites'
     })
     if (nowMs - progressMs >= giveUpAfterMs) throw busy
     if (nowMs - beginMs >= SILENT_MS) patience.onWaiting(busy, nowMs - beginMs)
-    await clock.sleep(lookMs, signal)
+    // At odd moments, for the writes of others may have a rhythm.
+    await clock.sleep(Math.round(Math.min(lookMs, queued * LOOK_MS_EACH) * (0.5 + random())), signal)
   }
 }
