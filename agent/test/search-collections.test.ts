@@ -87,7 +87,7 @@ describe('collections check', () => {
     const left = await made('j000000000002', '2026-11-21T10:00:00.000Z')
     const { text, json } = await check()
     expect(text).toContain(`  beside    ${kept}, 0 documents: was live until ${JOB}, kept for its undo\n`)
-    expect(text).toContain(`  beside    ${left}, 0 documents: never was live; `)
+    expect(text).toContain(`  beside    ${left}, 0 documents: of job j000000000002, not live: `)
     expect(checkedSchema.parse(json).collections[0]?.beside).toEqual([{ collection: left }, { collection: kept }])
   })
 

@@ -83,7 +83,7 @@ function besideText(name: string, documents: number, generation: Generation | un
   if (!generation) return `${name}, ${count}: bears the name of a generation, and is not of our making`
   const by = generation.replaced_by
   if (by !== undefined) return `${name}, ${count}: was live until ${by}, kept for its undo`
-  return `${name}, ${count}: never was live; a job fills it now, or was ended while it did`
+  return `${name}, ${count}: of job ${generation.job}, not live: it is being filled, or was left when the job or the alias ended`
 }
 
 /** Generations of the alias that it does not point to. */
