@@ -48,7 +48,7 @@ const nothing = { target_state: 'untouched', tables: 0, rows: 0, bytes: 0, secon
 export function outcomeJson({ job, result, found }: DemoEnd): string {
   const { id, params } = job ?? placeholder
   const fields = JSON.parse(resultJson({ id, params, epoch: 0, fence: undefined }, result)) as Record<string, unknown>
-  return JSON.stringify({ ...fields, job: job?.id ?? null, search: result.search ?? null, found: found ?? null })
+  return JSON.stringify({ ...fields, job: job?.id ?? null, found: found ?? null })
 }
 
 const placeholder = {

@@ -22,7 +22,7 @@ export interface BatchCutter {
 
 const newline = 10
 /** COPY's quote character: see stream-documents.ts. */
-export const quoteByte = 1
+const quoteByte = 1
 /** A line is held in memory, twice for a moment. No search needs documents of this size. */
 export const mostLineBytes = 16 * 1024 * 1024
 
