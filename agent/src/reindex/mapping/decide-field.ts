@@ -67,14 +67,17 @@ export function waysOf(rule: TypeRule, type: FoundType): { way: Way; type: strin
   const fitting = rule.ways.filter((way) => way.when === undefined || way.when.holds(type.element ?? type))
   const objects = type.element ? rule.objectsOfArray : rule.objects
   const own = fitting.filter((way) => !type.element || way.type !== 'object')
-  return [
-    ...own.map((way) => ({ way, type: type.element ? `${way.type}[]` : way.type })),
-    ...(objects ? [{ way: objects, type: 'object[]' }] : []),
-  ]
+  const ownWays = own.map((way) => ({ way, type: type.element ? `${way.type}[]` : way.type }))
+  const asObjects = objects ? [{ way: objects, type: 'object[]' }] : []
+  // What is natural comes first: hints and inferred mappings begin with it.
+  return type.element ? [...asObjects, ...ownWays] : [...ownWays, ...asObjects]
 }
 
 function refusal(field: MappedField, type: FoundType, rule: TypeRule): string {
-  const ways = waysOf(rule, type).map(({ way, type: written }) => {
+  const all = waysOf(rule, type)
+  const exact = new Set(all.filter(({ way }) => !way.approximate).map((one) => one.type))
+  const worthy = all.filter((one) => !one.way.approximate || !exact.has(one.type))
+  const ways = worthy.map(({ way, type: written }) => {
     const said = [`type: ${written}`, ...(way.as ? [`as: ${way.as}`] : [])]
     return `{ ${[...said, ...(way.approximate ? ['approximate: true'] : [])].join(', ')} }`
   })

@@ -3,7 +3,7 @@ import { quoteIdent } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
 import { movedName } from './moved-name.ts'
 import { readSql, type Chain } from './read-sql.ts'
-import { nameOf, tablesBehind, type Relation, type Relations } from './read-relations.ts'
+import { nameOf, neverRefreshed, tablesBehind, type Relation, type Relations } from './read-relations.ts'
 import type { FoundSource } from './find-source.ts'
 
 /** A place in the query where a relation is named: `schema.table`, or the beginning of `schema.table.column`. */
@@ -31,6 +31,7 @@ export async function fromQuery(
         `the query reads ${formatTableName(relation)}: add it to \`depends_on\`, so that its changes reach the documents.`,
     ),
   )
+  findings.push(...read.filter(({ isReadable }) => !isReadable).map(neverRefreshed))
   if (findings.length > 0) return { findings: findings.map((finding) => `sql: ${finding}`) }
   const canMove = read.every(({ kind }) => kind !== 'v' && kind !== 'm') && areAlone(chains, references)
   return {

@@ -4,7 +4,7 @@ import { quoteTable } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
 import { fromQuery } from './find-query.ts'
 import { movedName } from './moved-name.ts'
-import { nameOf, tablesBehind, type Relation, type Relations } from './read-relations.ts'
+import { nameOf, neverRefreshed, tablesBehind, type Relation, type Relations } from './read-relations.ts'
 import { suggestName } from './suggest-name.ts'
 
 /** Where the rows come from. */
@@ -58,6 +58,7 @@ function fromRelation(text: string, needed: Relation[], relations: Relations): F
   if (!pattern.exact) return { findings: ['from: name one table or view, without * and ?.'] }
   const relation = relations.all.find(pattern.matches)
   if (relation === undefined) return { findings: [`from: ${noTable(text, relations)}`] }
+  if (!relation.isReadable) return { findings: [`from: ${neverRefreshed(relation)}`] }
   const isView = relation.kind === 'v' || relation.kind === 'm'
   return {
     what: 'from',

@@ -5,7 +5,7 @@ import { quoteIdent, quoteTable } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
 import { describeRows } from './describe-rows.ts'
 import { canBeId, inferFields, type InferredColumn } from './infer-fields.ts'
-import { readRelations, type Relation } from './read-relations.ts'
+import { neverRefreshed, readRelations, type Relation } from './read-relations.ts'
 import { suggestName } from './suggest-name.ts'
 import { yamlText } from './yaml-text.ts'
 
@@ -39,7 +39,13 @@ async function findRelation(session: Session, text: string): Promise<Relation> {
   const { all } = await readRelations(session)
   const found = all.filter(pattern.matches)
   const [only] = found
-  if (only !== undefined && found.length === 1) return only
+  if (only !== undefined && found.length === 1) {
+    if (only.isReadable) return only
+    throw new SyncError('mapping-invalid', `${formatTableName(only)} holds nothing that could be looked at.`, {
+      details: [neverRefreshed(only)],
+      hint: 'Run REFRESH MATERIALIZED VIEW, then try again.',
+    })
+  }
   const near = suggestName(text.includes('.') ? text : `public.${text}`, all.map(formatTableName)).trim()
   throw new SyncError(
     'table-unknown',

@@ -1,4 +1,4 @@
-import type { TableName } from '@multiboard-sync/shared/table-pattern'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import { userSchemas } from '../../postgres/catalog.ts'
 import type { Session } from '../../postgres/session.ts'
 
@@ -8,7 +8,8 @@ export type RelationKind = 'r' | 'p' | 'f' | 'v' | 'm'
 export interface Relation extends TableName {
   oid: number
   kind: RelationKind
-  isPartition: boolean
+  /** False of a materialized view that was never refreshed: reading it is an error. */
+  isReadable: boolean
   /** By pg_inherits: partitions and other heirs. */
   children: number[]
   /** Of a partition. */
@@ -37,7 +38,7 @@ export async function readRelations(session: Session): Promise<Relations> {
 
 const RELATIONS_SQL = `
 select c.oid::int8::float8 as oid, n.nspname::text as schema, c.relname::text as name, c.relkind::text as kind,
-       c.relispartition as "isPartition",
+       c.relispopulated as "isReadable",
        array(select i.inhrelid::int8::float8 from pg_catalog.pg_inherits i where i.inhparent = c.oid) as children,
        (select i.inhparent::int8::float8 from pg_catalog.pg_inherits i
         where i.inhrelid = c.oid and c.relispartition) as parent,
@@ -80,4 +81,8 @@ function closure(some: Relation[], next: (relation: Relation) => number[], { byO
 
 export function nameOf({ schema, name }: TableName): TableName {
   return { schema, name }
+}
+
+export function neverRefreshed(relation: TableName): string {
+  return `the materialized view ${formatTableName(relation)} was never filled: refresh it.`
 }

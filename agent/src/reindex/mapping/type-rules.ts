@@ -170,8 +170,9 @@ function objectWays(jsonb: (value: string) => string): ObjectWays {
   }
   const notObjects: Unfit = {
     says: (field) => `have something else than an array of objects in ${field}`,
-    sql: (value) => `case jsonb_typeof(${jsonb(value)}) when 'null' then false when 'array' then exists (
-    select from jsonb_array_elements(${jsonb(value)}) as e(v) where jsonb_typeof(v) <> 'object') else true end`,
+    sql: (value) => `case when jsonb_typeof(${jsonb(value)}) = 'array' then exists (
+    select from jsonb_array_elements(${jsonb(value)}) as e(v) where jsonb_typeof(v) <> 'object')
+    else jsonb_typeof(${jsonb(value)}) <> 'null' end`,
   }
   return {
     nullElement,
