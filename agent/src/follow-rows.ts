@@ -1,15 +1,15 @@
 import type { Mapping } from '@multiboard-sync/shared/mapping'
 import type { SearchResult } from '@multiboard-sync/shared/search'
-import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { openSession, type DatabaseUrl } from './postgres/session.ts'
 import type { PlannedReindex } from './reindex/planned-reindex.ts'
-import { notReady } from './reindex/preflight/not-ready.ts'
 import { inspectReindex, type Inspected } from './reindex/preflight/plan-reindex.ts'
 import type { ReindexRun } from './reindex/reindex-run.ts'
-import { reindex, staleResult, type Unplanned } from './reindex/reindex.ts'
+import { reindex } from './reindex/reindex.ts'
+import { staleResult, type Unplanned } from './reindex/stale-result.ts'
 import { listPrevious } from './restore/swap/previous.ts'
-import { patiently } from './typesense/patiently.ts'
+import { patiently, type Patience } from './typesense/patiently.ts'
 import type { Typesense } from './typesense/typesense.ts'
 
 /**
@@ -38,20 +38,14 @@ async function follow(
   const { signal } = run
   try {
     await run.journal.record('reindexing', { source: target.name, aliases })
-    await using typesense = await openPatiently(context, run)
-    await using session = await openSession(target, { purpose: 'reindex', signal, readOnly: true })
-    const mappings = aliases.flatMap((alias): [string, Mapping][] => {
-      const mapping = context.policy.collections[alias]
-      return mapping ? [[alias, mapping]] : []
-    })
-    const request = { typesense, mappings, session, checkRows: false, full: false }
-    // What is wrong with the server now is met by the work itself, which waits for what passes.
-    const { collections } = await inspectReindex({ ...request, settleMs: context.searchPatienceMs }, signal)
-    const previous = (await listPrevious(session)).find((aside) => aside.job === job.id)
+    const patience = bePatient(context, run)
+    await using typesense = await patiently(async () => await context.openTypesense(signal), patience)
+    const { planned, previous } = await look(context, job, { target, aliases, typesense, patience })
+    run.reporter.progress({ waitingFor: undefined })
     const undone = job.params.kind === 'undo' ? job.params.job : undefined
     const reindexRun = reindexRunOf(context, job, run, typesense, target)
     const how = { previous, undone, reopen: context.openTypesense }
-    return (await reindex(reindexRun, collections.map(plannedOf), how)).search
+    return (await reindex(reindexRun, planned, how)).search
   } catch (thrown) {
     const error = toSyncError(signal.aborted ? signal.reason : thrown)
     const seconds = (performance.now() - startedMs) / 1000
@@ -73,18 +67,39 @@ export function reindexRunOf(
   return { job: job.id, typesense, database, store, prefix, reporter, lease, journal, giveUpAfterMs, signal }
 }
 
-/** It answered before the job; since then it may have been restarted. */
-async function openPatiently(context: AgentContext, { reporter, signal }: JobRun): Promise<Typesense> {
+/** The search server answered before the job; since then it may have been restarted. */
+function bePatient({ searchPatienceMs: giveUpAfterMs }: AgentContext, { reporter, signal }: JobRun): Patience {
   let isWaiting = false
-  const onWaiting = (): void => {
-    if (!isWaiting) reporter.event('search.waiting', { seconds: 0 })
+  const onWaiting: Patience['onWaiting'] = ({ code }, waitedMs) => {
+    if (!isWaiting) reporter.event('search.waiting', { code, seconds: Math.round(waitedMs / 1000) })
     isWaiting = true
     reporter.progress({ waitingFor: 'Typesense' })
   }
-  const patience = { signal, onWaiting, giveUpAfterMs: context.searchPatienceMs }
-  const typesense = await patiently(async () => await context.openTypesense(signal), patience)
-  reporter.progress({ waitingFor: undefined })
-  return typesense
+  return { signal, onWaiting, giveUpAfterMs }
+}
+
+interface Looking {
+  target: DatabaseUrl
+  aliases: string[]
+  typesense: Typesense
+  patience: Patience
+}
+
+/** The collections as they are now, seen from the rows as they are now, and the tables that this job's swap has replaced. */
+async function look(context: AgentContext, job: Job, { target, aliases, typesense, patience }: Looking) {
+  const { signal } = patience
+  // While a server starts, it tells its version and nothing else.
+  await patiently(async () => await typesense.listAliases(), patience)
+  const mappings = aliases.flatMap((alias): [string, Mapping][] => {
+    const mapping = context.policy.collections[alias]
+    return mapping ? [[alias, mapping]] : []
+  })
+  await using session = await openSession(target, { purpose: 'reindex', signal, readOnly: true })
+  // What is wrong with the server now is met by the work itself, which waits for what passes.
+  const request = { typesense, mappings, session, checkRows: false, full: false, settleMs: 0 }
+  const { collections } = await patiently(async () => await inspectReindex(request, signal), patience)
+  const previous = (await listPrevious(session)).find((aside) => aside.job === job.id)
+  return { planned: collections.map(plannedOf), previous }
 }
 
 function plannedOf(inspected: Inspected['collections'][number]): PlannedReindex | Unplanned {
@@ -92,5 +107,9 @@ function plannedOf(inspected: Inspected['collections'][number]): PlannedReindex 
   if (compiled && findings.length === 0) {
     return { alias, compiled, live, generation, mode, reason, rows: rows?.documents, notices }
   }
-  return { alias, mode, reason, error: notReady(findings.map((finding) => `${alias}: ${finding}`)) }
+  const error = new SyncError('search-not-ready', 'The collection cannot follow the rows as it is now.', {
+    hint: 'Do what the findings say; docs/TYPESENSE.md tells more of each.',
+    details: findings,
+  })
+  return { alias, mode, reason, error }
 }

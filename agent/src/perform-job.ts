@@ -3,6 +3,7 @@ import type { Outcome } from '@multiboard-sync/shared/job'
 import { isRefusal, toSyncError, type SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext, Job, JobFacts, JobRun } from './context.ts'
 import { logFailure } from './log.ts'
+import { peakMemoryBytes } from './peak-memory.ts'
 import { viewOf } from './plan/view-of.ts'
 import { runJob } from './run-job.ts'
 
@@ -55,8 +56,7 @@ function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number
     rows: facts.rows,
     bytes: facts.bytes,
     seconds: Math.round(seconds * 100) / 100,
-    // resourceUsage() counts in KiB (Node.js docs, process.resourceUsage).
-    peak_rss_mb: Math.round((process.resourceUsage().maxRSS * 1024) / 1e6),
+    peak_rss_mb: Math.round(peakMemoryBytes() / 1e6),
   }
 }
 
