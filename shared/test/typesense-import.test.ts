@@ -3,6 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { startTypesense, type FakeTypesense } from '../testing/typesense.ts'
+import { writeDouble } from '../testing/typesense/write-double.ts'
 
 /** What our search server does with documents, as measured on a real one or read in its source. */
 
@@ -127,6 +128,21 @@ describe('numbers', () => {
       '[9223372036854775807,18446744073709551615,1.8446744073709552e+19,1.1,1.0,0,0.0001,1e+15,1e-05,123456789012345.5,1e+20,1000.0,-1.5e+300]'
     expect(typesense.documents('c')).toEqual([`{"id":"1","n":${written},"title":"x"}`])
   })
+
+  it.each([
+    // What the server's JSON library prints: not always the fewest digits, nor the nearest ones.
+    ['11878280.6409', '11878280.640900001'],
+    ['22563585.1568', '22563585.156800002'],
+    ['3.626397960670264e17', '3.6263979606702643e+17'],
+    ['2.718316374298659e276', '2.7183163742986588e+276'],
+    ['1234567890123456.7891', '1.2345678901234567e+15'],
+    ['1e23', '9.999999999999999e+22'],
+    ['9007199254740993.5', '9.007199254740994e+15'],
+    ['999999999999999.9', '999999999999999.9'],
+    ['5e-324', '5e-324'],
+    ['2.2250738585072014e-308', '2.2250738585072014e-308'],
+    ['1.7976931348623157e308', '1.7976931348623157e+308'],
+  ])('%s are written %s', (told, written) => expect(writeDouble(Number(told))).toBe(written))
 
   it('with a point are no integers, whatever they are worth', async () => {
     await make([{ name: 'n', type: 'int64' }])

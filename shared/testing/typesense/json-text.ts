@@ -1,3 +1,5 @@
+import { writeDouble } from './write-double.ts'
+
 /*
  * JSON as the search server keeps it: integers of 64 bits stay exact, decimals pass through a double, keys are sorted by
  * their bytes, and 1.0 stays told apart from 1. JavaScript's own JSON does none of that.
@@ -277,21 +279,4 @@ const ASCII = /^[\u0020-\u007e]*$/
 function byBytes(left: string, right: string): number {
   if (ASCII.test(left) && ASCII.test(right)) return left < right ? -1 : Number(left > right)
   return Buffer.compare(Buffer.from(left), Buffer.from(right))
-}
-
-/** Up to 15 digits before the point are written out, and zeroes to 0.0001; otherwise with an exponent of two digits or more. */
-export function writeDouble(value: number): string {
-  if (value === 0) return Object.is(value, -0) ? '-0.0' : '0.0'
-  const sign = value < 0 ? '-' : ''
-  const [mantissa = '', power = '0'] = Math.abs(value).toExponential().split('e')
-  const digits = mantissa.replace('.', '')
-  const point = Number(power) + 1
-  if (digits.length <= point && point <= 15) return `${sign}${digits.padEnd(point, '0')}.0`
-  if (point > 0 && point <= 15) return `${sign}${digits.slice(0, point)}.${digits.slice(point)}`
-  if (point > -4 && point <= 0) return `${sign}0.${'0'.repeat(-point)}${digits}`
-  const exponent = Math.abs(point - 1)
-    .toString()
-    .padStart(2, '0')
-  const head = digits.length === 1 ? digits : `${digits.slice(0, 1)}.${digits.slice(1)}`
-  return `${sign}${head}e${point - 1 < 0 ? '-' : '+'}${exponent}`
 }
