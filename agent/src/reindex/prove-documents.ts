@@ -8,8 +8,8 @@ import type { OpenDocuments } from './open-documents.ts'
 import type { ReindexRun } from './reindex-run.ts'
 import { sameDocument } from './same-document.ts'
 
-/** Documents that are read back at once, and compared by one query. */
-const AT_ONCE = 500
+/** Documents that are read back and compared at once: in memory, twice. */
+const AT_ONCE = 100
 /** Requests in flight: enough to hide the latency, too few to disturb searches. */
 const READERS = 4
 
@@ -56,38 +56,65 @@ export async function proveDocuments(
     })
   }
   checkLimits(compiled.mapping, before, documents)
-  const sample = await drawIds(session, compiled.documentsSql, compiled.mapping.verify.sample)
-  const chosen = [...new Set([...sample, ...ids])]
-  for (let at = 0; at < chosen.length; at += AT_ONCE) {
-    await compareWithRows(run, open, { collection, ids: chosen.slice(at, at + AT_ONCE), patience })
+  let compared = 0
+  for await (const rows of pages(session, compiled.documentsSql, compiled.mapping.verify.sample, ids)) {
+    await compareWithRows(run, session, { collection, rows, patience })
+    compared += rows.length
   }
-  return { documents, compared: chosen.length }
+  return { documents, compared }
 }
 
-async function drawIds(session: Session, documentsSql: string, sample: number): Promise<string[]> {
-  if (sample === 0) return []
-  const sql = `select d.id from (${documentsSql}) d order by random() limit $1`
-  return (await session.query<{ id: string }>(sql, [sample])).map(({ id }) => id)
+/** What a row makes; no document where an id has no row. */
+interface Row {
+  id: string
+  document: string | null
+}
+
+/** Rows drawn at random, then those of the ids. */
+async function* pages(
+  session: Session,
+  documentsSql: string,
+  sample: number,
+  ids: string[],
+): AsyncGenerator<Row[], void, undefined> {
+  if (sample > 0) {
+    // PostgreSQL makes the documents after it has chosen, a page at a time.
+    await session.run(
+      `declare multiboard_sync_sample no scroll cursor for
+       select d.id, d.document from (${documentsSql}) d order by random() limit ${sample}`,
+    )
+    for (;;) {
+      const rows = await session.query<Row>(`fetch ${AT_ONCE} from multiboard_sync_sample`)
+      if (rows.length === 0) break
+      yield rows
+    }
+    await session.run('close multiboard_sync_sample')
+  }
+  for (let at = 0; at < ids.length; at += AT_ONCE) {
+    yield await session.query<Row>(
+      `with chosen as materialized (
+         -- An inner join first: below an outer one, the documents of all rows would be made.
+         select d.id, d.document from unnest($1::text[]) as w (id) join (${documentsSql}) d on d.id = w.id
+       )
+       select w.id, c.document from unnest($1::text[]) as w (id) left join chosen c on c.id = w.id`,
+      [ids.slice(at, at + AT_ONCE)],
+    )
+  }
 }
 
 async function compareWithRows(
   run: ReindexRun,
-  { session, compiled }: OpenDocuments,
-  { collection, ids, patience }: { collection: string; ids: string[]; patience: Patience },
+  session: Session,
+  { collection, rows, patience }: { collection: string; rows: Row[]; patience: Patience },
 ): Promise<void> {
+  const ids = rows.map(({ id }) => id)
   const stored = await readDocuments(run, { collection, ids, patience })
   // As jsonb in SQL: numbers beyond 2^53 stay what they are. What is not equal there may still be the same number, printed
   // with other digits.
   const unequal = await session.query<{ row: string | null; stored: string | null }>(
-    `with drawn as materialized (
-       -- An inner join first: below an outer one, the documents of all rows would be made.
-       select d.id, d.document from unnest($1::text[]) as w (id) join (${compiled.documentsSql}) d on d.id = w.id
-     )
-     select d.document as row, s.document as stored
-     from unnest($1::text[], $2::text[]) as s (id, document)
-     left join drawn d on d.id = s.id
-     where d.document is null or s.document is null or d.document::jsonb <> s.document::jsonb`,
-    [ids, stored],
+    `select p.row, p.stored from unnest($1::text[], $2::text[]) as p (row, stored)
+     where p.row is null or p.stored is null or p.row::jsonb <> p.stored::jsonb`,
+    [rows.map(({ document }) => document), stored],
   )
   const different = unequal.filter(({ row, stored: text }) => row === null || text === null || !sameDocument(row, text))
   if (different.length === 0) return
