@@ -380,6 +380,6 @@ describe('a preflight', () => {
       .poll(() => place.fake.requests.some(({ path }) => path === '/status'), { timeout: DEADLINE_MS })
       .toBe(true)
     canceling.abort(new SyncError('canceled', 'The job was canceled.'))
-    await expect(waiting).rejects.toThrow(/canceled|aborted/)
+    await expect(waiting).rejects.toMatchObject({ code: 'canceled' })
   })
 })

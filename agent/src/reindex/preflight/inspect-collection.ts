@@ -88,7 +88,8 @@ export async function inspectCollection(
     if (seen.ok) rows = seen.value
     // What is wrong with the query is told once.
     else if (unfit.ok) findings.push(...findingsOf(alias, seen.error))
-    if (rows) findings.push(...tooFew(mapping, rows.documents, live))
+    // A server that is catching up tells too few.
+    if (rows) findings.push(...tooFew(mapping, rows.documents, server.isBehind ? undefined : live))
   }
   return { alias, mapping, compiled, live, generation, isPlain, drift, rows, mode, reason, findings, notices }
 }

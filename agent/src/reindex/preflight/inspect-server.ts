@@ -75,7 +75,8 @@ async function checkQueue(
         `${WHO}: ${formatNumberOf(queued, 'write')} waiting to be indexed (wait until "queued_writes" of GET /status is 0; after a restart that takes minutes)`,
       ]
     }
-    await pause(Math.min(LOOK_MS, leftMs), undefined, { signal })
+    // Its own AbortError would not say why.
+    await pause(Math.min(LOOK_MS, leftMs), undefined, { signal }).catch(() => signal.throwIfAborted())
   }
 }
 
