@@ -1,7 +1,7 @@
 import { formatBytes, formatCount } from '../../shared/src/sizes.ts'
 import type { JobResult } from '../../shared/src/protocol.ts'
 import type { DemoEnd } from './outcome.ts'
-import { describeFound, searchPath } from './search-parts.ts'
+import { describeFound } from './search-parts.ts'
 import type { TableCount } from './show-progress.ts'
 import type { Surroundings } from './start-surroundings.ts'
 
@@ -73,19 +73,23 @@ export function describeWhereabouts(
     `Safety backup  ${backup ?? 'none: staging was empty'}`,
     `Bucket         ${bucket} at ${endpoint}`,
     `Control plane  ${api.url}`,
-    ...(search ? [`Search         ${search.alias} at ${search.url} (${search.what})`] : []),
+    ...(search
+      ? [`Search         ${search.alias} at ${search.url}${search.isStandIn ? ' (a stand-in for Typesense)' : ''}`]
+      : []),
     '',
     'In another terminal, in the folder of this project:',
     `  set -a; . ${envFile}; set +a`,
     `  ${agent} archives`,
     ...(result.archive ? [`  ${agent} archives show ${result.archive.id}`] : []),
     `  ${agent} sync --from production --to staging --dry-run`,
-    ...(result.undoable === true ? [`  ${agent} undo --to staging    # staging as it was`] : []),
+    ...(result.undoable === true
+      ? [`  ${agent} undo --to staging    # staging as it was${search ? ', and its search' : ''}`]
+      : []),
     ...(backup === undefined ? [] : [`  ${agent} restore ${backup} --to staging    # the same from its safety backup`]),
     ...(search
       ? [
           `  ${agent} reindex ${search.alias} --full`,
-          `  curl -H "x-typesense-api-key: $TYPESENSE_API_KEY" "$TYPESENSE_HOST${searchPath(search.alias, 'wall tile')}"`,
+          `  curl -H "x-typesense-api-key: $TYPESENSE_API_KEY" "$TYPESENSE_HOST/collections/${search.alias}/documents/search?q=wall+tile&query_by=name"`,
         ]
       : []),
     `  curl -H "authorization: Bearer $ADMIN_TOKEN" "$CONTROL_PLANE_URL/v1/jobs/${job?.id ?? ''}"`,

@@ -14,7 +14,7 @@ import { describeFound, searchParts, type Found } from './search-parts.ts'
 import type { Screen } from './show-progress.ts'
 import { startAgent } from './start-agent.ts'
 import type { DemoSearch } from './start-search.ts'
-import { startSurroundings } from './start-surroundings.ts'
+import { startSurroundings, type Surroundings } from './start-surroundings.ts'
 
 /** A Node process that reads its configuration and polls: a second, several on a busy machine. */
 const agentTimeoutMs = 60_000
@@ -42,8 +42,7 @@ export async function runDemo(
   await using surroundings = await startSurroundings(options, say)
   signal.throwIfAborted()
   const { api, postgres, search } = surroundings
-  screen.line(`PostgreSQL ${postgres.major}, an object store and the control plane run on 127.0.0.1`)
-  if (search) screen.line(`Search: ${search.what}${search.what.endsWith(' at') ? ` ${search.url}` : ''}`)
+  screen.line(describeServers(surroundings))
   await callApi(api, 'POST', '/v1/agents', signal, surroundings.registration)
   await using agent = await startAgent(surroundings.agentEnv, surroundings.logFile)
   const { died } = agent
@@ -64,6 +63,12 @@ export async function runDemo(
   const wholeSeconds = (performance.now() - startedMs) / 1000
   const proof = describeProof(end, screen.tables(), wholeSeconds)
   await Promise.race([listener.ended(end, { proof, whereabouts: describeWhereabouts(end, surroundings) }), died])
+}
+
+function describeServers({ postgres, search }: Surroundings): string {
+  const standIn = search?.isStandIn ? ', a stand-in for Typesense' : ''
+  const elsewhere = search && !search.isStandIn ? `; searches go to ${search.url}` : ''
+  return `PostgreSQL ${postgres.major}, an object store${standIn} and the control plane run on 127.0.0.1${elsewhere}`
 }
 
 function describeDatabases({ load, stage }: DemoOptions): string {

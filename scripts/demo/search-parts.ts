@@ -20,7 +20,7 @@ interface Answer {
 }
 
 /** The path of a search by every word of the query, as it stands: the same on every server. */
-export function searchPath(alias: string, query: string): string {
+function searchPath(alias: string, query: string): string {
   const parameters = new URLSearchParams({
     q: query,
     query_by: 'name,description',

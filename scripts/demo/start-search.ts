@@ -6,8 +6,8 @@ import { removeCollections, type SearchServer } from '../search-server.ts'
 export interface DemoSearch extends SearchServer, AsyncDisposable {
   /** What the demo's collection is searched by. */
   alias: string
-  /** For people: which server it is. */
-  what: string
+  /** Ours, on loopback; else the server that was named. */
+  isStandIn: boolean
 }
 
 /**
@@ -19,11 +19,11 @@ export async function startSearch(given: SearchServer | undefined): Promise<Demo
     const server = await startTypesense({ apiKey: randomBytes(18).toString('base64url') })
     const { url, apiKey } = server
     const close = async () => await server.close()
-    return { url, apiKey, alias: 'components', what: 'a stand-in for Typesense', [Symbol.asyncDispose]: close }
+    return { url, apiKey, alias: 'components', isStandIn: true, [Symbol.asyncDispose]: close }
   }
   const alias = `multiboard_sync_demo_${randomBytes(4).toString('hex')}`
   const remove = async () => await removeCollections(given, alias)
-  return { ...given, alias, what: 'the Typesense at', [Symbol.asyncDispose]: remove }
+  return { ...given, alias, isStandIn: false, [Symbol.asyncDispose]: remove }
 }
 
 /** agent.yaml's lines for the demo's collection: one document for each part, with the name of its category. */
