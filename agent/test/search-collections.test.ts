@@ -22,7 +22,7 @@ beforeEach(async () => {
 afterEach(async () => await place.close())
 
 const policyOf = (collections: object): Policy =>
-  policySchema.parse({ databases: { staging: { role: 'both' } }, collections })
+  policySchema.parse({ databases: { staging: { role: 'both' }, archive: { role: 'both' } }, collections })
 
 const opened = (collections: object = { parts: mappingOf() }) => ({
   context: {
@@ -115,6 +115,14 @@ describe('collections check', () => {
       hint: expect.stringMatching(/parts/),
     })
     await expect(check([], {})).rejects.toMatchObject({ code: 'collection-unknown' })
+  })
+
+  it('tells what is wrong with the server once, however many databases there are', async () => {
+    place.fake.faults.full('OUT_OF_DISK')
+    const { text, json } = await check([], { a: mappingOf(), b: mappingOf({ database: 'archive' }) })
+    expect(text.match(/out of disk/g)).toHaveLength(1)
+    expect(text).toMatch(/^b, from archive$/m)
+    expect(checkedSchema.parse(json).findings).toEqual([expect.stringContaining('out of disk')])
   })
 
   it('writes nothing to the search server', async () => {

@@ -19,8 +19,8 @@ export function reportText(version: string, checked: CheckedDatabase[]): string 
   const server = checked[0]?.inspected.server
   return [
     line('server', `Typesense ${version}${server?.capacity ? `, ${capacityText(server.capacity)}` : ''}`, 0),
-    ...(server?.findings ?? []).map((finding) => line('FAIL', finding, 0)),
-    ...(server?.notices ?? []).map((notice) => line('to know', notice, 0)),
+    ...ofServer(checked, 'findings').map((finding) => line('FAIL', finding, 0)),
+    ...ofServer(checked, 'notices').map((notice) => line('to know', notice, 0)),
     ...checked.flatMap(({ database, inspected }) =>
       inspected.collections.map((collection) => collectionText(database, collection, inspected)),
     ),
@@ -32,6 +32,10 @@ export function reportText(version: string, checked: CheckedDatabase[]): string 
 /** Those of the server are found once for every database. */
 export function allFindings(checked: CheckedDatabase[]): string[] {
   return [...new Set(checked.flatMap(({ inspected }) => inspected.findings))]
+}
+
+function ofServer(checked: CheckedDatabase[], what: 'findings' | 'notices'): string[] {
+  return [...new Set(checked.flatMap(({ inspected }) => inspected.server[what]))]
 }
 
 function verdict(findings: number): string {
@@ -98,7 +102,7 @@ export function reportJson(version: string, checked: CheckedDatabase[]): object 
   const findings = allFindings(checked)
   return {
     ok: findings.length === 0,
-    server: { version, capacity: server?.capacity ?? null, notices: server?.notices ?? [] },
+    server: { version, capacity: server?.capacity ?? null, notices: ofServer(checked, 'notices') },
     collections: checked.flatMap(({ database, inspected }) =>
       inspected.collections.map((seen) => collectionJson(database, seen, inspected.server)),
     ),
