@@ -10,7 +10,7 @@ import { waitUntilSettled } from '../src/typesense/wait-until-settled.ts'
  * TYPESENSE_TEST_API_KEY name it. There the tests touch nothing but what bears a prefix of their own, and take it away.
  */
 
-const DEADLINE_MS = 10_000
+const DEADLINE_MS = 30_000
 const REAL_URL = process.env['TYPESENSE_TEST_URL']
 const REAL_KEY = process.env['TYPESENSE_TEST_API_KEY']
 

@@ -7,7 +7,7 @@ import { openFake } from '../testing/typesense/open-fake.ts'
 
 /** What goes wrong on demand, what keys may do, and the same server without a port. */
 
-const DEADLINE_MS = 5000
+const DEADLINE_MS = 20_000
 let typesense: FakeTypesense
 beforeEach(async () => {
   typesense = await startTypesense()
