@@ -84,13 +84,13 @@ export interface Scene extends AsyncDisposable {
   ask: (method: string, path: string, body?: unknown) => Promise<{ status: number; body: unknown }>
 }
 
-export async function openScene(options: { sql?: string; version?: string } = {}): Promise<Scene> {
-  const { sql = partsSql, version } = options
+export async function openScene(options: { sql?: string; version?: string; deadlineMs?: number } = {}): Promise<Scene> {
+  const { sql = partsSql, version, deadlineMs = DEADLINE_MS * 2 } = options
   const stack = new AsyncDisposableStack()
   const database = stack.use(await createDatabase({ sql }))
   const fake = stack.use(await startTypesense(version === undefined ? {} : { version }))
   const url: DatabaseUrl = { name: 'staging', url: database.url, viaProxy: false }
-  const signal = AbortSignal.timeout(DEADLINE_MS * 2)
+  const signal = AbortSignal.timeout(deadlineMs)
   const typesense = stack.use(await openTypesense({ url: new URL(fake.url), apiKey: fake.apiKey, signal }))
   const client = await database.client()
   const told: Told[] = []
