@@ -57,7 +57,7 @@ describe('exit 0', () => {
     expect([run.code, run.stderr]).toEqual([0, ''])
     expect(run.stdout.trim().split('\n')).toHaveLength(1)
     expect(Object.keys(run.json ?? {})).toEqual(
-      'outcome code message hint details job kind engine archive safety_backup target_state tables rows bytes seconds peak_rss_mb undoable late_writes proof'.split(
+      'outcome code message hint details job kind engine archive safety_backup target_state tables rows bytes seconds peak_rss_mb undoable late_writes proof search'.split(
         ' ',
       ),
     )
