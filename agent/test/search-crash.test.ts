@@ -15,6 +15,8 @@ const MAPPING = { verify: { sample: 3 }, keep: 1 }
 const SQL = `
   create table public."Part" (id bigint, name text, price numeric(12, 2), stock int not null, extra jsonb);
   insert into public."Part" select n, 'part ' || n, n * 1.1, n from generate_series(1, 20) n`
+/** A hundred reindexes, on a machine that has other work, too. */
+const TIMEOUT_MS = 150_000
 const JOURNAL_IS_DEAD = new Error('the process is dead')
 
 /** Each request from this one on is cut; the first may have been done all the same. */
@@ -98,7 +100,8 @@ async function dieOnce(scene: Scene, planned: PlannedReindex, { at, job, arm }: 
     () => true,
     () => false,
   )
-  const asked = fake.requests.slice()
+  // Faults do not count what health is asked.
+  const asked = fake.requests.filter(({ path }) => path !== '/health')
   const hasDied = !isWhole || asked.some(({ status }) => status === 0)
   fake.faults.clear()
   const isBetween = liveOf(scene) === undefined && scene.steps.at(-1)?.step === 'adopting'
@@ -126,25 +129,29 @@ async function dieAtRequests(scene: Scene, begin: () => Promise<void> = async ()
   for (const at of writes) {
     await begin()
     const done = await dieOnce(scene, planned, { at, job: job(), arm: (request) => dieAt(scene, request, true) })
-    expect(done.hasDied).toBe(true)
+    expect(done.asked.find(({ status }) => status === 0)?.method, `at ${at}`).not.toBe('GET')
     betweens += Number(done.isBetween)
   }
   return { writes: writes.length, betweens }
 }
 
-test('A reindex that dies at any request leaves a whole index, and nothing that the next boot does not find', async () => {
-  await using scene = await openScene({ sql: SQL })
-  await addForeign(scene)
-  await scene.reindex(jobOf(1), { mapping: MAPPING })
-  const { writes } = await dieAtRequests(scene)
-  // Collection, documents, complete, replaced, alias, and the generation before last.
-  expect(writes).toBeGreaterThanOrEqual(6)
-  await scene.reindex(jobOf(2), { mapping: MAPPING })
-  await scene.expectFresh()
-})
+test(
+  'A reindex that dies at any request leaves a whole index, and nothing that the next boot does not find',
+  async () => {
+    await using scene = await openScene({ sql: SQL, deadlineMs: TIMEOUT_MS })
+    await addForeign(scene)
+    await scene.reindex(jobOf(1), { mapping: MAPPING })
+    const { writes } = await dieAtRequests(scene)
+    // Collection, documents, complete, replaced, alias, and the generation before last.
+    expect(writes).toBeGreaterThanOrEqual(6)
+    await scene.reindex(jobOf(2), { mapping: MAPPING })
+    await scene.expectFresh()
+  },
+  TIMEOUT_MS,
+)
 
 test('A reindex that dies at its line of the journal leaves a whole index', async () => {
-  await using scene = await openScene({ sql: SQL })
+  await using scene = await openScene({ sql: SQL, deadlineMs: TIMEOUT_MS })
   await addForeign(scene)
   await scene.reindex(jobOf(1), { mapping: MAPPING })
   const planned = await scene.plan(MAPPING)
@@ -155,14 +162,18 @@ test('A reindex that dies at its line of the journal leaves a whole index', asyn
   }
 })
 
-test('The first reindex of the name of a plain collection is finished or undone by the next boot wherever it dies', async () => {
-  await using scene = await openScene({ sql: SQL })
-  await addForeign(scene)
-  const { writes, betweens } = await dieAtRequests(scene, async () => await beginPlain(scene))
-  // Collection, documents, complete, copy, its mark, the plain one's end, alias.
-  expect(writes).toBe(7)
-  expect(betweens).toBeGreaterThan(1)
-})
+test(
+  'The first reindex of the name of a plain collection is finished or undone by the next boot wherever it dies',
+  async () => {
+    await using scene = await openScene({ sql: SQL, deadlineMs: TIMEOUT_MS })
+    await addForeign(scene)
+    const { writes, betweens } = await dieAtRequests(scene, async () => await beginPlain(scene))
+    // Collection, documents, complete, copy, its mark, the plain one's end, alias.
+    expect(writes).toBe(7)
+    expect(betweens).toBeGreaterThan(1)
+  },
+  TIMEOUT_MS,
+)
 
 /** As somebody has made it by hand, without an alias. */
 async function beginPlain({ fake, ask }: Scene): Promise<void> {
