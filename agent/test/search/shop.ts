@@ -69,11 +69,22 @@ export type Ran = JobResult & { id: string; events: { type: string; data: Record
 
 const DEADLINE_MS = 60_000
 
-export async function openShop(parts = 40): Promise<Shop> {
+export interface ShopOptions {
+  parts?: number
+  /** Of staging, instead of a shop that is older than production. */
+  staging?: string
+  /** After the shop's own tables, in production. */
+  production?: string
+  version?: string
+  collections?: string
+}
+
+export async function openShop(options: ShopOptions = {}): Promise<Shop> {
+  const { parts = 40, production = '', staging = SHOP(parts - 5), version, collections = COLLECTIONS } = options
   await using made = new AsyncDisposableStack()
-  const world = made.use(await openWorld({ source: { sql: SHOP(parts) }, target: { sql: SHOP(parts - 5) } }))
-  await world.writePolicy(ROUTES + COLLECTIONS)
-  const fake = made.use(await startTypesense())
+  const world = made.use(await openWorld({ source: { sql: SHOP(parts) + production }, target: { sql: staging } }))
+  await world.writePolicy(ROUTES + collections)
+  const fake = made.use(await startTypesense(version === undefined ? {} : { version }))
   const env = {
     ...world.env,
     TYPESENSE_HOST: fake.url,
