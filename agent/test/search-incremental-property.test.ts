@@ -20,7 +20,7 @@ interface Part {
   tags: string[]
 }
 
-const text = fc.string({ unit: 'grapheme', maxLength: 12 }).filter((value) => !/[\0\uFFFD]/.test(value))
+const text = fc.string({ unit: 'grapheme', maxLength: 12 }).filter((value) => !value.includes('\0'))
 const values = fc.record({
   name: text,
   price: fc.option(fc.double({ noDefaultInfinity: true, noNaN: true })),
