@@ -50,6 +50,25 @@ for (const { what, over, locked } of sources) {
   })
 }
 
+test('A table that only the owner of a view may read is locked with the view', async () => {
+  const { client, database } = scene
+  await client.query(`create role reader_of_parts login password 'reader'`)
+  try {
+    await client.query(`grant select on public.parts_of_view to reader_of_parts`)
+    const url = new URL(database.url)
+    url.username = 'reader_of_parts'
+    url.password = 'reader'
+    const as = { database: { ...scene.url, url: url.href }, signal: AbortSignal.timeout(DEADLINE_MS) }
+    const mapping = scene.mapping({ from: 'public.parts_of_view', fields, display_only: [] })
+    await using documents = await openDocuments(as, ALIAS, mapping, { purpose: 'documents' })
+    expect(documents.documents).toBe(300)
+    await client.query('set lock_timeout = 50')
+    await expect(client.query('truncate public."Part"')).rejects.toMatchObject({ code: '55P03' })
+  } finally {
+    await client.query('reset lock_timeout; drop owned by reader_of_parts; drop role reader_of_parts')
+  }
+})
+
 test('Tables that are swapped while the documents are being opened are read as they are after the swap', async () => {
   const { client } = scene
   await client.query(`
