@@ -32,5 +32,7 @@ export interface CompiledMapping {
     uniqueId: boolean
     /** Conditions of rows that cannot be documents, in SQL, and the ends of sentences that begin with "3 rows". */
     checks: { sql: string; says: string }[]
+    /** Fields that are objects, as jsonb in SQL. */
+    objects?: { field: string; jsonb: string }[]
   }
 }

@@ -58,7 +58,13 @@ export async function compileMapping(session: Session, alias: string, mapping: M
             const rows = over(schemas, tables)
             return rows === undefined ? undefined : write(rows)
           },
-    rows: { source: source.rows, id: id.text, uniqueId, checks: decided.flatMap(({ checks }) => checks) },
+    rows: {
+      source: source.rows,
+      id: id.text,
+      uniqueId,
+      checks: decided.flatMap(({ checks }) => checks),
+      objects: decided.flatMap(({ key, jsonb }) => (jsonb === undefined ? [] : [{ field: key, jsonb }])),
+    },
   }
 }
 

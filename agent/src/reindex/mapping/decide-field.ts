@@ -14,6 +14,8 @@ export interface Check {
 export interface Decided {
   json: string
   checks: Check[]
+  /** Of an object: the value as jsonb. */
+  jsonb?: string
   /** What was found, for the mapping's hash. */
   found: string[]
 }
@@ -39,6 +41,7 @@ export function decideField(field: MappedField, columns: ReadonlyMap<string, Fou
   const written = type.element && way.type !== 'object' ? writeArray(way, value) : way.json(value)
   return {
     json: written,
+    ...(way.jsonb ? { jsonb: way.jsonb(value) } : {}),
     checks: [...missing(field, way.type === 'object' ? written : value), ...unfitChecks(field.name, way, value, type)],
     found: [type.title],
   }

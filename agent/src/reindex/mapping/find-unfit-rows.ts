@@ -1,5 +1,6 @@
 import type { Session } from '../../postgres/session.ts'
 import type { CompiledMapping } from '../compiled-mapping.ts'
+import { findUnfitParts } from './find-unfit-parts.ts'
 
 /** Far below what one select may answer (1,664 columns) and one function may take. */
 const CHECKS_PER_QUERY = 50
@@ -26,7 +27,7 @@ export async function findUnfitRows(session: Session, compiled: CompiledMapping)
   row.counts.forEach((count, index) => {
     if (count !== '0') sentences.push(sentence(count, all[index]?.says ?? ''))
   })
-  return sentences
+  return [...sentences, ...(await findUnfitParts(session, compiled))]
 }
 
 function sentence(count: string, says: string): string {

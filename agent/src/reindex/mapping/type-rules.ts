@@ -34,6 +34,8 @@ export interface Way {
   /** Of a whole array; default: element by element. */
   arrayJson?: (value: string) => string
   unfit?: Unfit[]
+  /** Of objects: the value as jsonb, for looking into it. */
+  jsonb?: (value: string) => string
 }
 
 export interface TypeRule {
@@ -176,8 +178,8 @@ function objectWays(jsonb: (value: string) => string): ObjectWays {
   }
   return {
     nullElement,
-    object: { type: 'object', json: written, unfit: [notObject, nullElement, wideNumber] },
-    objects: { type: 'object', json: written, unfit: [notObjects, nullElement, wideNumber] },
+    object: { type: 'object', json: written, jsonb, unfit: [notObject, nullElement, wideNumber] },
+    objects: { type: 'object', json: written, jsonb, unfit: [notObjects, nullElement, wideNumber] },
   }
 }
 const ofJsonb = objectWays((value) => value)
