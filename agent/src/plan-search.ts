@@ -53,7 +53,7 @@ export async function planSearch(
 ): Promise<string[]> {
   if ('reindex' in job.params && job.params.reindex === false) return []
   const { collections } = context.policy
-  const meant = request.route?.collections ?? collectionsOf(context.policy, request.target)
+  const meant = [...new Set(request.route?.collections ?? collectionsOf(context.policy, request.target))]
   const sorted = await sortCollections(
     meant.flatMap((alias): Collection[] => (collections[alias] ? [[alias, collections[alias]]] : [])),
     request,

@@ -24,7 +24,7 @@ export async function reindexAlone(
   params: Extract<JobParams, { kind: 'reindex' }>,
 ): Promise<void> {
   const { policy } = context
-  const aliases = params.collections ?? collectionsOf(policy, params.source)
+  const aliases = [...new Set(params.collections ?? collectionsOf(policy, params.source))]
   const mappings = aliases.flatMap((alias): [string, Mapping][] => {
     const mapping = policy.collections[alias]
     return mapping ? [[alias, mapping]] : []

@@ -139,9 +139,14 @@ test('a search server that fails after the commit leaves the index stale and the
   ])
   expect(typesOf(ran).filter((type) => type === 'search.stale')).toHaveLength(2)
   expect(await nameInStaging(2)).toBe('two')
+  const undo = { kind: 'undo', target: 'staging', job: ran.id }
+  const preview = succeeded(await shop.run(undo, { dryRun: true })).plan?.search
+  expect(preview).toMatchObject([{ alias: 'parts', notices: [expect.stringMatching(/./)] }, { alias: 'categories' }])
+  const undone = succeeded(await shop.run(undo))
+  expect(undone.search?.state, 'never refused for the search').toBe('stale')
+  expect(await nameInStaging(2)).not.toBe('two')
   shop.fake.faults.clear()
-  expect(shop.find('parts', 2)).toMatchObject({ name: 'part 2!' })
-  succeeded(await shop.run({ kind: 'reindex', source: 'staging' }))
+  succeeded(await shop.run({ kind: 'undo', target: 'staging', job: undone.id }))
   expect(shop.find('parts', 2)).toMatchObject({ name: 'two' })
 })
 
@@ -170,7 +175,7 @@ test('a cancel while the search follows leaves it stale; a reindex alone is canc
   const before = [shop.fake.aliases(), shop.fake.collections()]
   const synced = succeeded(await shop.sync({ engine: 'truncate' }, { onEvent: cancel }))
   expect(synced.search?.collections).toMatchObject([
-    { alias: 'parts', state: 'stale', code: 'canceled' },
+    { alias: 'parts', state: 'stale', code: 'canceled', hint: 'Run `pnpm agent reindex parts`.' },
     { alias: 'categories', state: 'stale', code: 'canceled' },
   ])
   shop.fake.faults.clear()
