@@ -187,6 +187,22 @@ export const CASES: Case[] = [
 
 /** An SQL value, the field, and the sentence about rows with it; undefined where they are fit. */
 export const UNFIT: [value: string, field: Field, says: string | undefined][] = [
+  [
+    String.raw`'{"a": "\u0000"}'::json`,
+    { type: 'object', optional: true },
+    'have a NUL or half a character in c, written as an escape that jsonb does not take',
+  ],
+  [
+    String.raw`'[{"a": "\ud83d x"}]'::json`,
+    { type: 'object[]', optional: true },
+    'have a NUL or half a character in c, written as an escape that jsonb does not take',
+  ],
+  [
+    String.raw`'{"a": "\udc00"}'::json`,
+    { type: 'object', optional: true },
+    'have a NUL or half a character in c, written as an escape that jsonb does not take',
+  ],
+  [String.raw`'{"a": "\ud83e\udde9 \\u0000 \\\\udc00 \u00fc"}'::json`, object, undefined],
   ['null::int4', int32, 'have no value for c, which is not optional'],
   [`'null'::jsonb`, object, 'have no value for c, which is not optional'],
   [

@@ -27,7 +27,7 @@ const WRITING = 1
  * `mapping-invalid`, and what a broken connection throws.
  */
 export async function compileMapping(session: Session, alias: string, mapping: Mapping): Promise<CompiledMapping> {
-  const findings = schemaFindings(mapping)
+  const findings = [...schemaFindings(mapping), ...(await encodingFindings(session))]
   const source = await findSource(mapping, session, await readRelations(session))
   if ('findings' in source) throw invalid(alias, [...source.findings, ...findings])
   const columns = await readColumns(session, source, alias, findings)
@@ -66,6 +66,14 @@ export async function compileMapping(session: Session, alias: string, mapping: M
       objects: decided.flatMap(({ key, jsonb }) => (jsonb === undefined ? [] : [{ field: key, jsonb }])),
     },
   }
+}
+
+/** Bytes that nobody said the meaning of would reach the search server as they are, and it drops what is not UTF-8, silently. */
+async function encodingFindings(session: Session): Promise<string[]> {
+  const [row] = await session.query<{ encoding: string }>(`select current_setting('server_encoding') as encoding`)
+  return row?.encoding === 'SQL_ASCII'
+    ? ["the database's encoding is SQL_ASCII, which does not say what its bytes mean; documents are UTF-8."]
+    : []
 }
 
 /** Keys of a document with what decides them, in the mapping's order. */

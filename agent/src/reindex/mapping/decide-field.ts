@@ -39,10 +39,11 @@ export function decideField(field: MappedField, columns: ReadonlyMap<string, Fou
   if (typeof way === 'string') return { findings: [way] }
   const value = column(name)
   const written = type.element && way.type !== 'object' ? writeArray(way, value) : way.json(value)
+  const isMissing = way.jsonb ? `coalesce(jsonb_typeof(${way.jsonb(value)}), 'null') = 'null'` : `${value} is null`
   return {
     json: written,
     ...(way.jsonb ? { jsonb: way.jsonb(value) } : {}),
-    checks: [...missing(field, way.type === 'object' ? written : value), ...unfitChecks(field.name, way, value, type)],
+    checks: [...missing(field, isMissing), ...unfitChecks(field.name, way, value, type)],
     found: [type.title],
   }
 }
@@ -98,9 +99,9 @@ function writeArray(way: Way, value: string): string {
   return `case when ${value} is not null then '[' || coalesce((${all}), '') || ']' end`
 }
 
-function missing(field: MappedField, written: string): Check[] {
+function missing(field: MappedField, isMissing: string): Check[] {
   if (field.optional) return []
-  return [{ sql: `${written} is null`, says: `have no value for ${field.name}, which is not optional` }]
+  return [{ sql: isMissing, says: `have no value for ${field.name}, which is not optional` }]
 }
 
 function unfitChecks(field: string, way: Way, value: string, type: FoundType): Check[] {
@@ -143,7 +144,7 @@ function decidePoint(field: MappedField, columns: ReadonlyMap<string, FoundColum
   const written = `'[' || ${latitude.json} || ',' || ${longitude.json} || ']'`
   return {
     json: written,
-    checks: [...missing(field, `(${written})`), latitude.check, longitude.check],
+    checks: [...missing(field, `(${written}) is null`), latitude.check, longitude.check],
     found: [latitude.title, longitude.title],
   }
 }

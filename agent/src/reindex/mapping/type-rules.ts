@@ -1,4 +1,5 @@
 import type { FieldType, MappedField } from '@multiboard-sync/shared/mapping'
+import { quoteLiteral } from '../../postgres/quote.ts'
 import { numericDigits, type FoundType } from './found-type.ts'
 
 /*
@@ -147,20 +148,21 @@ interface ObjectWays {
  * JSON of JSON. Through jsonb, because json keeps the line breaks that it came with; what is jsonb already is not made so again,
  * which takes as long as writing it. A JSON null is left out as an SQL NULL is, also inside of objects: whether the search
  * server keeps it depends on the field and on what was there before. In an array it cannot be left out.
+ * `looked` is the same for the checks, which must not fail; `first` is what it would fail for.
  */
-function objectWays(jsonb: (value: string) => string): ObjectWays {
+function objectWays(jsonb: (value: string) => string, looked = jsonb, first: Unfit[] = []): ObjectWays {
   const written = (value: string) => `nullif(jsonb_strip_nulls(${jsonb(value)})::text, 'null')`
   const nullElement: Unfit = {
     says: (field) => `have a null among the elements of an array in ${field}`,
-    sql: (value) => `${jsonb(value)}::text like '%null%'
-    and jsonb_path_exists(${jsonb(value)}, 'strict $.** ? (@.type() == "array")[*] ? (@ == null)')`,
+    sql: (value) => `${looked(value)}::text like '%null%'
+    and jsonb_path_exists(${looked(value)}, 'strict $.** ? (@.type() == "array")[*] ? (@ == null)')`,
   }
   const wideNumber: Unfit = {
     says: (field) => `have a number in ${field} that the search server would store rounded`,
     approximate: true,
     // jsonb never writes exponents. Whole numbers of 64 bits are kept as they are; all others pass through a double.
-    sql: (value) => `case when ${jsonb(value)}::text ~ '${LONG_NUMBER}' then exists (
-    select from jsonb_path_query(${jsonb(value)}, 'strict $.** ? (@.type() == "number")') as j(n)
+    sql: (value) => `case when ${looked(value)}::text ~ '${LONG_NUMBER}' then exists (
+    select from jsonb_path_query(${looked(value)}, 'strict $.** ? (@.type() == "number")') as j(n)
     where n::text ~ '${LONG_NUMBER}' and not case
       when n::numeric = trunc(n::numeric) and n::numeric between -9223372036854775808 and 18446744073709551615 then true
       when abs(n::numeric) < 1e300 and abs(n::numeric) > 1e-300 then n::numeric::float8::text::numeric = n::numeric
@@ -168,22 +170,35 @@ function objectWays(jsonb: (value: string) => string): ObjectWays {
   }
   const notObject: Unfit = {
     says: (field) => `have something else than an object in ${field}`,
-    sql: (value) => `jsonb_typeof(${jsonb(value)}) not in ('object', 'null')`,
+    sql: (value) => `jsonb_typeof(${looked(value)}) not in ('object', 'null')`,
   }
   const notObjects: Unfit = {
     says: (field) => `have something else than an array of objects in ${field}`,
-    sql: (value) => `case when jsonb_typeof(${jsonb(value)}) = 'array' then exists (
-    select from jsonb_array_elements(${jsonb(value)}) as e(v) where jsonb_typeof(v) <> 'object')
-    else jsonb_typeof(${jsonb(value)}) <> 'null' end`,
+    sql: (value) => `case when jsonb_typeof(${looked(value)}) = 'array' then exists (
+    select from jsonb_array_elements(${looked(value)}) as e(v) where jsonb_typeof(v) <> 'object')
+    else jsonb_typeof(${looked(value)}) <> 'null' end`,
   }
   return {
     nullElement,
-    object: { type: 'object', json: written, jsonb, unfit: [notObject, nullElement, wideNumber] },
-    objects: { type: 'object', json: written, jsonb, unfit: [notObjects, nullElement, wideNumber] },
+    object: { type: 'object', json: written, jsonb: looked, unfit: [...first, notObject, nullElement, wideNumber] },
+    objects: { type: 'object', json: written, jsonb: looked, unfit: [...first, notObjects, nullElement, wideNumber] },
   }
 }
 const ofJsonb = objectWays((value) => value)
 const ofOthers = objectWays((value) => `to_jsonb(${value})`)
+/** Escapes that json takes and jsonb does not: a NUL, and halves of surrogate pairs. */
+const UNREADABLE = quoteLiteral(
+  String.raw`(?<!\\|\\u[dD][89aAbB][0-9a-fA-F]{2})(\\\\)*\\u([dD][c-fC-F]|0000)|(?<!\\)(\\\\)*\\u[dD][89aAbB]..(?!\\u[dD][c-fC-F])`,
+)
+const unreadable: Unfit = {
+  says: (field) => `have a NUL or half a character in ${field}, written as an escape that jsonb does not take`,
+  sql: (value) => `${value}::text ~ ${UNREADABLE}`,
+}
+const ofJson = objectWays(
+  (value) => `to_jsonb(${value})`,
+  (value) => `case when not ${unreadable.sql(value)} then to_jsonb(${value}) end`,
+  [unreadable],
+)
 
 /** Of what is only stored: that it is an object does not matter there. */
 export const NULL_ELEMENT = ofOthers.nullElement
@@ -301,8 +316,8 @@ export const TYPE_RULES: TypeRule[] = [
   {
     types: ['json'],
     title: 'json',
-    ways: [ofOthers.object, asText],
-    objects: ofOthers.objects,
+    ways: [ofJson.object, asText],
+    objects: ofJson.objects,
     objectsOfArray: ofOthers.objects,
     instead: TAKE_OUT,
   },
