@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { jobParamsSchema } from '@multiboard-sync/shared/job'
 import { mappingSchema } from '@multiboard-sync/shared/mapping'
 import type { Policy } from '@multiboard-sync/shared/policy'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
@@ -82,6 +83,11 @@ describe('the documentation of the search index', () => {
     for (const right of await probeRights(async () => 401, { ...names, hasSets: false })) {
       expect(docs).toMatch(new RegExp(`"${right}"|\`${right.replace(/:.*/, ':\\*')}\``))
     }
+  })
+
+  it('asks for a reindex over HTTP in words that a job has', () => {
+    const body = /`(\{ "kind": "reindex".*?\})`/.exec(docs)?.[1] ?? ''
+    expect(jobParamsSchema.safeParse(JSON.parse(body)).success).toBe(true)
   })
 
   it('names only error codes that there are', async () => {
