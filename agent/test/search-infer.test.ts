@@ -141,13 +141,15 @@ test('without a key a column is proposed, and the guess is called one', async ()
   await expect(inferMapping(session, '*.nothing')).rejects.toMatchObject({ code: 'table-unknown' })
 })
 
-const samples = sampleFiles()
+/** Those with the most kinds of tables and types. */
+const SAMPLES = ['northwind.sql', 'pagila-neon.sql']
+const samples = sampleFiles()?.files.filter((file) => SAMPLES.includes(basename(file)))
 if (samples === undefined) console.info('Skipped: there are no sample databases beside the repository.')
 
 test.skipIf(samples === undefined)(
-  'every table of the sample databases gets a mapping whose documents equal its rows',
+  'every table of a sample database gets a mapping whose documents equal its rows',
   async () => {
-    for (const file of samples?.files ?? []) {
+    for (const file of samples ?? []) {
       await using database = await createDatabase()
       await loadSample(database.url, file)
       await using session = await sessionOn(database.url)

@@ -5,13 +5,13 @@ import { suggestName } from './suggest-name.ts'
 import { findRule, NULL_ELEMENT, type TypeRule, type Unfit, type Way } from './type-rules.ts'
 
 /** A row that cannot be a document: an SQL condition, and the end of the sentence "3 rows …". */
-export interface Check {
+interface Check {
   sql: string
   says: string
 }
 
 /** How a column's values are written. `json` is an SQL expression: JSON as text, NULL where the value is left out. */
-export interface Decided {
+interface Decided {
   json: string
   checks: Check[]
   /** Of an object: the value as jsonb. */
@@ -48,7 +48,7 @@ export function decideField(field: MappedField, columns: ReadonlyMap<string, Fou
   }
 }
 
-export function unknownColumn(name: string, columns: ReadonlyMap<string, FoundColumn>): string {
+function unknownColumn(name: string, columns: ReadonlyMap<string, FoundColumn>): string {
   return `the rows have no column \`${name}\`.${suggestName(name, [...columns.keys()])}`
 }
 

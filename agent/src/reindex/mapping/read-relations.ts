@@ -3,7 +3,7 @@ import { userSchemas } from '../../postgres/catalog.ts'
 import type { Session } from '../../postgres/session.ts'
 
 /** Ordinary and partitioned tables, foreign tables, views, materialized views. */
-export type RelationKind = 'r' | 'p' | 'f' | 'v' | 'm'
+type RelationKind = 'r' | 'p' | 'f' | 'v' | 'm'
 
 export interface Relation extends TableName {
   oid: number

@@ -5,7 +5,7 @@ import { skipToken } from '../../postgres/sql-lexer.ts'
  * so that every table in a query bears its schema, and a name without a dot is a column, an alias or a common table expression.
  */
 
-export interface Word {
+interface Word {
   /** As PostgreSQL means it: unquoted names in lower case. */
   name: string
   quoted: boolean
