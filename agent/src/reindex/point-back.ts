@@ -1,8 +1,11 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { CollectionResult } from '@multiboard-sync/shared/search'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import type { Collection } from '../typesense/typesense.ts'
+import type { Belongings, Collection } from '../typesense/typesense.ts'
 import { waitUntilSettled } from '../typesense/wait-until-settled.ts'
 import { bePatient, type Patience } from './be-patient.ts'
+import { linksOf } from './full/carry.ts'
+import { moveAlias, waitForLease } from './full/move-alias.ts'
 import { readGeneration, writeGeneration, type Generation } from './generation.ts'
 import { describeDrift } from './mapping/describe-drift.ts'
 import { openDocuments, type OpenDocuments } from './open-documents.ts'
@@ -17,11 +20,6 @@ import type { ReindexRun } from './reindex-run.ts'
  * Promises: the generation is proven to hold what the rows are now, before the alias moves; what the alias leaves says which
  * job has done so, so that an undo can be undone. A crash between two steps loses neither. Never: changes a document.
  */
-
-/** As the swap asks before its exchange: long enough for a few requests. */
-const MIN_LEASE_MS = 5_000
-/** A control plane that is being restarted is back by then. */
-const LEASE_WAIT_MS = 180_000
 
 interface Found {
   collection: Collection
@@ -52,14 +50,20 @@ export async function pointBack(
   if (difference !== undefined) return { instead: difference }
   const proven = await prove(run, open, name)
   if ('instead' in proven) return proven
-  await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
   const present = await findPresent(run, patience, alias)
+  if (present && present.collection.name !== name) {
+    const changed = await findOtherSettings(run, patience, present.collection, kept.collection)
+    if (changed !== undefined) return { instead: changed }
+  }
+  await waitForLease(run)
+  // An earlier attempt may have come as far as this.
   if (present?.collection.name !== name) {
-    await moveAlias(run, patience, { alias, from: present, to: name })
+    const from = present?.collection
+    await moveAlias(run, { alias, from, to: name, documents: proven.documents, moving: () => undefined })
   }
   const { replaced_by: _, ...live } = kept.generation
-  await mark(run, patience, { ...kept, generation: { ...live, documents_checksum: open.checksum } })
-  await patience.ask(async () => await run.typesense.searchAll(alias))
+  const metadata = writeGeneration({ ...live, documents_checksum: open.checksum })
+  await patience.ask(async () => await run.typesense.setMetadata(name, { ...kept.collection.metadata, ...metadata }))
   return {
     alias,
     state: 'fresh',
@@ -80,7 +84,7 @@ async function findKept(
   patience: Patience,
   { alias, undone }: { alias: string; undone: string },
 ): Promise<Found | Instead> {
-  await waitUntilSettled(run.typesense, { signal: run.signal, onWaiting: patience.onWaiting })
+  await waitUntilSettled(run.typesense, patience)
   patience.onGoing()
   const collections = await patience.ask(async () => await run.typesense.listCollections())
   const [kept] = collections
@@ -106,8 +110,10 @@ function findDifference({ collection, generation }: Found, open: OpenDocuments):
   if (collection.documents !== documents) {
     return `the collection that is kept holds ${collection.documents} documents, and there are ${documents} rows`
   }
-  const isAsProven = generation.documents_checksum === undefined || generation.documents_checksum === checksum
-  return isAsProven ? undefined : 'rows have changed since the collection was kept'
+  // A sample would not tell the few documents that an incremental reindex had sent before it broke off.
+  if (generation.documents_checksum === undefined)
+    return 'the collection that is kept was changed and never proven since'
+  return generation.documents_checksum === checksum ? undefined : 'rows have changed since the collection was kept'
 }
 
 async function prove(
@@ -142,18 +148,23 @@ async function findPresent(run: ReindexRun, patience: Patience, alias: string): 
   )
 }
 
-/** First the mark, then the alias: without the mark nobody could undo this undo. */
-async function moveAlias(
-  run: ReindexRun,
+/** Synonyms and the like that people have set up since must not be lost by an undo: why they would, if so. */
+async function findOtherSettings(
+  { typesense }: ReindexRun,
   patience: Patience,
-  { alias, from, to }: { alias: string; from: Found | undefined; to: string },
-): Promise<void> {
-  if (from) await mark(run, patience, { ...from, generation: { ...from.generation, replaced_by: run.job } })
-  await patience.ask(async () => await run.typesense.putAlias(alias, to))
-  run.reporter.event('search.alias-set', { alias, collection: to, previous: from?.collection.name ?? null })
+  present: Collection,
+  kept: Collection,
+): Promise<string | undefined> {
+  const settingsOf = async (collection: Collection): Promise<unknown> =>
+    typesense.hasSets ? linksOf(collection) : inOrder(await typesense.readBelongings(collection.name))
+  const [now, then] = [
+    await patience.ask(async () => await settingsOf(present)),
+    await patience.ask(async () => await settingsOf(kept)),
+  ]
+  return isDeepStrictEqual(now, then) ? undefined : 'synonyms or curations have changed since the collection was kept'
 }
 
-async function mark(run: ReindexRun, patience: Patience, { collection, generation }: Found): Promise<void> {
-  const metadata = { ...collection.metadata, ...writeGeneration(generation) }
-  await patience.ask(async () => await run.typesense.setMetadata(collection.name, metadata))
+function inOrder({ synonyms, overrides }: Belongings): unknown {
+  const byId = (all: Record<string, unknown>[]) => all.toSorted((a, b) => (String(a['id']) < String(b['id']) ? -1 : 1))
+  return [byId(synonyms), byId(overrides)]
 }

@@ -1,5 +1,6 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Session } from '../postgres/session.ts'
+import { addressDocument } from '../typesense/address-documents.ts'
 import { waitUntilSettled } from '../typesense/wait-until-settled.ts'
 import { bePatient, type Patience } from './be-patient.ts'
 import { checkLimits } from './check-limits.ts'
@@ -57,7 +58,9 @@ export async function proveDocuments(
   }
   checkLimits(compiled.mapping, before, documents)
   let compared = 0
-  for await (const rows of pages(session, compiled.documentsSql, compiled.mapping.verify.sample, ids)) {
+  for await (const page of pages(session, compiled.documentsSql, compiled.mapping.verify.sample, ids)) {
+    // What no request can name cannot be read back.
+    const rows = page.filter(({ id }) => addressDocument(id) !== undefined)
     await compareWithRows(run, session, { collection, rows, patience })
     compared += rows.length
   }

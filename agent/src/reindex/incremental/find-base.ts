@@ -14,7 +14,7 @@ export async function findBase(
   if (!(await isBehindAlias({ run, patience }, alias, live.name))) {
     return { full: 'the alias does not point to the collection that was planned with' }
   }
-  await waitUntilSettled(run.typesense, { signal: run.signal, onWaiting: patience.onWaiting })
+  await waitUntilSettled(run.typesense, patience)
   patience.onGoing()
   const collection = await patience.ask(async () => await run.typesense.findCollection(live.name))
   if (!collection) return { full: 'the live collection is gone' }

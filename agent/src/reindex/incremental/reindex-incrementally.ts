@@ -10,7 +10,7 @@ import type { ReindexRun } from '../reindex-run.ts'
 import { makeTables, pickDeleted, pickSent, type Difference } from './difference.ts'
 import { findBase, isBehindAlias } from './find-base.ts'
 import { findDifference } from './find-difference.ts'
-import { sendDifference } from './send-difference.ts'
+import { canDelete, sendDifference } from './send-difference.ts'
 import type { FullNeeded, PreviousTables, Work } from './work.ts'
 
 /*
@@ -91,6 +91,9 @@ async function apply(work: Work, difference: Difference): Promise<FullNeeded | u
   await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
   if (!(await isBehindAlias(work, generation.alias, collection.name))) {
     return { full: 'the alias was pointed elsewhere in the meantime' }
+  }
+  if (difference.deletes > 0 && !(await canDelete(work))) {
+    return { full: 'documents that have to go bear ids that no request can name' }
   }
   const { documents_checksum: _, ...unproven } = generation
   await setGeneration(work, unproven)

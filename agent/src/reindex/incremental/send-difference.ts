@@ -1,3 +1,4 @@
+import { addressDocuments } from '../../typesense/address-documents.ts'
 import { importDocuments } from '../import-documents.ts'
 import { streamDocuments } from '../stream-documents.ts'
 import { deletedIds, upsertsSql, type Difference } from './difference.ts'
@@ -5,6 +6,14 @@ import type { Work } from './work.ts'
 
 /** A server deletes ten thousand in a second: between two calls a cancel is heard and progress is told. */
 const DELETE_PAGE = 1_000
+
+/** Whether there is a request for the deletion of each. */
+export async function canDelete({ open }: Pick<Work, 'open'>): Promise<boolean> {
+  for await (const ids of deletedIds(open.session, DELETE_PAGE)) {
+    if (addressDocuments(ids).unnameable > 0) return false
+  }
+  return true
+}
 
 /**
  * Upserts, then deletes, to the collection by its real name. Sent twice it is the same. Stops after the upserts when a
@@ -25,9 +34,8 @@ export async function sendDifference(
   if (upserts > 0) {
     const batches = streamDocuments(session, upsertsSql, { signal })
     const { refused } = await importDocuments(typesense, collection.name, batches, {
+      ...patience,
       action: 'upsert',
-      signal,
-      onWaiting: patience.onWaiting,
       onSent: (lines) => {
         patience.onGoing()
         moved(lines)

@@ -1,0 +1,76 @@
+import { expect, test } from 'vitest'
+import { reindexFull } from '../src/reindex/full/reindex-full.ts'
+import { reindexIncrementally } from '../src/reindex/incremental/reindex-incrementally.ts'
+import { pointBack } from '../src/reindex/point-back.ts'
+import type { ReindexRun } from '../src/reindex/reindex-run.ts'
+import { incremental, j0, j1, j2, openIndex, partsMapping, type Index } from './search-live-index.ts'
+import { failure } from './swap-place.ts'
+
+/*
+ * What was tried against the promises of docs/TYPESENSE.md, and is held since.
+ */
+
+/** Longer than a request, shorter than the patience of ten minutes that a run without a word of its own has. */
+const SOON_MS = 6_000
+const impatient = (index: Index, job: string): ReindexRun => ({
+  ...index.run(job),
+  giveUpAfterMs: 0,
+  signal: AbortSignal.timeout(SOON_MS),
+})
+const unsampled = { ...partsMapping, verify: { ...partsMapping.verify, sample: 0 } }
+
+test('a generation in which an incremental reindex broke off is never pointed back to by an undo', async () => {
+  await using index = await openIndex({ mapping: unsampled })
+  const old = await index.make(j0)
+  await index.client.query(`update public."Part" set name = 'of job 1' where id in ('p1', 'p2', 'p3')`)
+  // What was sent is in the index; only its proof fails.
+  index.fake.faults.answer(200, { id: 'p1' }, { on: ({ method, path }) => method === 'GET' && path.endsWith('/p1') })
+  expect(await incremental(index)).toEqual({ full: expect.stringContaining('not equal to the rows') })
+  index.fake.faults.clear()
+  await reindexFull(index.run(j1), await index.plan(), 'the incremental one was not proven')
+  await index.isEqual()
+
+  await index.client.query(`update public."Part" set name = 'part ' || substr(id, 2) where id in ('p1', 'p2', 'p3')`)
+  const undone = await pointBack(index.run(j2), await index.plan(), j1)
+  if ('alias' in undone) await index.isEqual()
+  expect(undone).toEqual({ instead: expect.stringContaining('never proven') })
+  expect([...index.fake.aliases().values()]).not.toContain(old)
+})
+
+test('a queue that does not become empty ends every way of a reindex when the patience asked for is over', async () => {
+  await using index = await openIndex()
+  await index.make(j0)
+  const planned = await index.plan()
+  index.fake.faults.fallBehind({ documents: 200 })
+  const ways = await Promise.all([
+    failure(reindexIncrementally(impatient(index, j1), planned)),
+    failure(pointBack(impatient(index, j1), planned, j0)),
+    failure(reindexFull(impatient(index, j1), planned, 'asked for')),
+  ])
+  expect(ways.map(({ code }) => code)).toEqual(ways.map(() => 'search-unreachable'))
+})
+
+test('a server that takes no imports ends an incremental reindex when the patience asked for is over', async () => {
+  await using index = await openIndex()
+  await index.make(j0)
+  await index.client.query(`update public."Part" set name = 'another' where id = 'p1'`)
+  const planned = await index.plan()
+  index.fake.faults.busy({ on: 'imports' })
+  const failed = await failure(reindexIncrementally(impatient(index, j1), planned))
+  expect(failed).toMatchObject({ code: 'search-unreachable' })
+})
+
+test('documents whose ids no request can name are replaced by a full reindex, which is proven without them', async () => {
+  await using index = await openIndex()
+  await index.client.query(
+    `insert into public."Part" select '../(' || n || ')', 'odd', 1, 1, '{}' from generate_series(1, 3) n`,
+  )
+  await index.make(j0)
+  await index.client.query(`delete from public."Part" where id = '../(1)'`)
+  expect(await incremental(index)).toEqual({ full: expect.any(String) })
+  expect(await reindexFull(index.run(j1), await index.plan(), 'needed')).toMatchObject({
+    state: 'fresh',
+    documents: 202,
+  })
+  await index.isEqual()
+})
