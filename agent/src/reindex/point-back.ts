@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import type { CollectionResult } from '@multiboard-sync/shared/search'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import type { Belongings, Collection } from '../typesense/typesense.ts'
+import type { Collection, Typesense } from '../typesense/typesense.ts'
 import { waitUntilSettled } from '../typesense/wait-until-settled.ts'
 import { bePatient, type Patience } from './be-patient.ts'
 import { linksOf } from './full/carry.ts'
@@ -164,7 +164,7 @@ async function findOtherSettings(
   return isDeepStrictEqual(now, then) ? undefined : 'synonyms or curations have changed since the collection was kept'
 }
 
-function inOrder({ synonyms, overrides }: Belongings): unknown {
+function inOrder({ synonyms, overrides }: Awaited<ReturnType<Typesense['readBelongings']>>): unknown {
   const byId = (all: Record<string, unknown>[]) => all.toSorted((a, b) => (String(a['id']) < String(b['id']) ? -1 : 1))
   return [byId(synonyms), byId(overrides)]
 }
