@@ -30,11 +30,15 @@ type Fields = z.input<typeof mappingSchema>['fields']
 
 async function unfit(documents: (object | null)[], parts: Fields = [], specs: Partial<Fields[number]> = {}) {
   const values = documents.map((one, index) => `(${index}, '${JSON.stringify(one)}'::jsonb)`)
+  return await unfitOf(`select id, specs from (values ${values.join(', ')}) as v(id, specs)`, parts, specs)
+}
+
+async function unfitOf(sql: string, parts: Fields = [], specs: Partial<Fields[number]> = {}) {
   const compiled = await compileMapping(
     session,
     'parts',
     mappingSchema.parse({
-      sql: `select id, specs from (values ${values.join(', ')}) as v(id, specs)`,
+      sql,
       fields: [{ name: 'specs', type: 'object', optional: true, ...specs }, ...parts],
       collection: { enable_nested_fields: true },
     }),
@@ -103,4 +107,14 @@ test('in an array of objects every part is an array', async () => {
 
 test('what is not indexed may hold anything', async () => {
   expect(await unfit([{ a: 1 }, { a: 'x' }], [], { index: false })).toEqual([])
+})
+
+test('of many rows a part is looked into, and what is all over them is found', async () => {
+  const [sentence] =
+    await unfitOf(`select n as id, case n % 2 when 0 then '{"a": 1}'::jsonb else '{"a": "x"}' end as specs
+    from generate_series(1, 120000) n`)
+  const [, numbers, texts] = /\((\d+) values int64, (\d+) values string\)/.exec(sentence ?? '') ?? []
+  const looked = Number(numbers) + Number(texts)
+  expect(looked).toBeGreaterThan(30_000)
+  expect(looked).toBeLessThan(60_000)
 })
