@@ -189,6 +189,33 @@ test('a cancel while the search follows leaves it stale; a reindex alone is canc
   expect(shop.find('parts', 3)).toMatchObject({ name: 'part 3!?' })
 })
 
+test('what cannot be dropped at once is dropped when the search server is there again', async () => {
+  const before = shop.fake.collections()
+  const real = ({ path }: { path: string }): boolean =>
+    path.endsWith('/documents/import') && shop.fake.collections().some((name) => path.includes(`/${name}/`))
+  const end = (type: string): void => {
+    if (type === 'search.begun') {
+      shop.fake.faults.answer(
+        422,
+        { message: 'Rejecting write: running out of resource type: OUT_OF_MEMORY' },
+        { on: real },
+      )
+      shop.fake.faults.busy({ on: ({ method }) => method === 'DELETE' })
+    }
+    if (type === 'search.stale') shop.fake.faults.starting()
+  }
+  const reindex = { kind: 'reindex', source: 'staging', collections: ['parts'], full: true }
+  const failed = await shop.run(reindex, { onEvent: end })
+  expect(failed).toMatchObject({ outcome: 'failed', code: 'search-full' })
+  expect(typesOf(failed)).toContain('search.left-behind')
+  expect(shop.fake.collections()).toHaveLength(before.length + 1)
+  expect(await shop.run(reindex), 'a boot is not hindered').toMatchObject({ code: 'search-not-ready' })
+  expect(shop.fake.collections()).toHaveLength(before.length + 1)
+  shop.fake.faults.clear()
+  succeeded(await shop.run({ ...reindex, collections: ['categories'] }, { dryRun: true }))
+  expect(shop.fake.collections()).toEqual(before)
+})
+
 test('the policy says which collections follow, and which databases may be reindexed', async () => {
   expect(await shop.run({ kind: 'reindex', source: 'apart' })).toMatchObject({
     outcome: 'refused',
