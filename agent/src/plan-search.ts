@@ -124,7 +124,7 @@ async function planOrTell(
   } catch (thrown) {
     signal.throwIfAborted()
     const error = toSyncError(thrown)
-    if (undone === undefined || !['search-not-configured', 'search-not-ready'].includes(error.code)) throw error
+    if (undone === undefined || !error.code.startsWith('search-')) throw error
     const notices = error.details.length > 0 ? error.details : [error.message]
     return [...sorted.atTarget, ...sorted.later].map(([alias]) => ({
       alias,
