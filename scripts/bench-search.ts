@@ -20,7 +20,7 @@ import { removeCollections, testSearchServer, type SearchServer } from './search
 /*
  * Measures what the search index costs: documents made of a table with twelve fields, some 380 bytes each.
  *
- *     pnpm bench-search [--documents 1000000] [--rounds 3] [--major 18] [--json]
+ *     pnpm bench-search [--documents 1000000] [--rounds 3] [--only stream,full] [--major 18] [--json]
  *
  * stream: PostgreSQL makes the documents, the agent cuts them into batches, and nobody takes them.
  * full: a whole job, from the preflight to the proof and the alias, against a stand-in for Typesense that counts documents.
@@ -35,6 +35,8 @@ import { removeCollections, testSearchServer, type SearchServer } from './search
 interface Options {
   documents: number
   rounds: number
+  /** Of stream, full, incremental and real. */
+  only: string[]
   major: number
   say: (text: string) => void
 }
@@ -46,7 +48,7 @@ interface Figures {
   real: { full: Reindexed; plainSeconds: number }[]
 }
 
-async function bench({ documents, rounds, major, say }: Options): Promise<Figures> {
+async function bench({ documents, rounds, only, major, say }: Options): Promise<Figures> {
   await using started = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'multiboard-sync-bench-search-'))
   started.defer(async () => await rm(folder, { recursive: true, force: true }))
@@ -92,17 +94,19 @@ async function bench({ documents, rounds, major, say }: Options): Promise<Figure
   const figures: Figures = { stream: [], full: [], incremental: [], real: [] }
   for (let round = 1; round <= rounds; round += 1) {
     const begin = (what: string) => say(`Round ${round} of ${rounds}: ${what}.`)
-    begin('documents against a sink')
-    figures.stream.push(await ask<Streamed>({ order: 'stream' }))
+    if (only.includes('stream')) {
+      begin('documents against a sink')
+      figures.stream.push(await ask<Streamed>({ order: 'stream' }))
+    }
 
-    begin('a full reindex, counted')
-    {
+    if (only.includes('full')) {
+      begin('a full reindex, counted')
       await using counting = await startSearch(false)
       figures.full.push(await ask<Reindexed>({ order: 'reindex', full: true }, counting))
     }
 
-    begin('an incremental reindex of one per cent, after a full one')
-    {
+    if (only.includes('incremental')) {
+      begin('an incremental reindex of one per cent, after a full one')
       await using holding = await startSearch(true)
       await ask<Reindexed>({ order: 'reindex', full: true }, holding)
       await changeDocuments(url, round)
@@ -112,7 +116,7 @@ async function bench({ documents, rounds, major, say }: Options): Promise<Figure
     }
 
     const real = testSearchServer(process.env)
-    if (real === undefined) continue
+    if (real === undefined || !only.includes('real')) continue
     begin('a full reindex on the real server, and a ready-made file')
     const file = join(folder, 'documents.jsonl')
     const ready = await ask<Streamed>({ order: 'stream', file })
@@ -192,10 +196,10 @@ function printFigures({ stream, full, incremental, real }: Figures, documents: n
     ['', 'seconds', 'documents/s', "agent's CPU, µs/document", 'RSS at start, MB', 'most RSS, MB'],
     ...[...new Set(rows.map(({ what }) => what))].map(line),
   ])
-  const [first] = stream
+  const bytes = stream[0] ? ` of ${short(stream[0].bytes / stream[0].documents)} bytes` : ''
   const [changed] = incremental.flatMap(({ search }) => search.collections)
   return [
-    `${formatCount(documents)} documents of ${short((first?.bytes ?? 0) / documents)} bytes; the middle of ${stream.length}, of memory the most.`,
+    `${formatCount(documents)} documents${bytes}; of several rounds the middle, of memory the most.`,
     table,
     ...(changed === undefined
       ? []
@@ -212,16 +216,25 @@ const { values } = parseArgs({
   options: {
     documents: { type: 'string', default: '1000000' },
     rounds: { type: 'string', default: '3' },
+    only: { type: 'string', default: 'stream,full,incremental,real' },
     major: { type: 'string', default: '18' },
     json: { type: 'boolean', default: false },
   },
 })
 const [documents, rounds, major] = [Number(values.documents), Number(values.rounds), Number(values.major)]
 if (![documents, rounds, major].every((number) => Number.isSafeInteger(number) && number > 0)) {
-  console.error('usage: pnpm bench-search [--documents 1000000] [--rounds 3] [--major 18] [--json]')
+  console.error(
+    'usage: pnpm bench-search [--documents 1000000] [--rounds 3] [--only stream,full,incremental,real] [--major 18] [--json]',
+  )
   process.exitCode = 2
 } else {
-  const figures = await bench({ documents, rounds, major, say: (text) => console.error(text) })
+  const figures = await bench({
+    documents,
+    rounds,
+    only: values.only.split(','),
+    major,
+    say: (text) => console.error(text),
+  })
   if (values.json) console.log(JSON.stringify({ documents, major, cpus: cpus().length, ...figures }))
   else console.log(printFigures(figures, documents))
 }
