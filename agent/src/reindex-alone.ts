@@ -6,15 +6,15 @@ import type { AgentContext, Job, JobRun } from './context.ts'
 import { reindexRunOf } from './follow-rows.ts'
 import { tellPlan, viewPlanned } from './plan-search.ts'
 import { viewOfReindex } from './plan/view-of.ts'
-import { openTarget } from './postgres/open-target.ts'
+import { lockTarget, openTarget } from './postgres/open-target.ts'
 import { openSession, type Session } from './postgres/session.ts'
 import { openForReindex } from './reindex/preflight/open-for-reindex.ts'
 import { planReindex } from './reindex/preflight/plan-reindex.ts'
 import { reindex } from './reindex/reindex.ts'
 
 /**
- * The job `reindex`: collections follow the rows of their database, which is only read. Where it can be changed at all, its
- * lock is held, so that no other job exchanges the rows meanwhile. Throws what refuses it, and why the first collection
+ * The job `reindex`: collections follow the rows of their database, which is only read. Its lock is held, so that no other
+ * job exchanges the rows meanwhile or writes to the same collections. Throws what refuses it, and why the first collection
  * stayed stale; the run's facts tell of each.
  */
 export async function reindexAlone(
@@ -48,7 +48,7 @@ export async function reindexAlone(
   if (error) throw error
 }
 
-/** With the target's lock, unless nothing is written anyway or nobody can write there. */
+/** With the database's lock, unless nothing is written anyway. */
 async function openRows(
   context: AgentContext,
   { signal, dryRun }: JobRun,
@@ -63,5 +63,12 @@ async function openRows(
     }
   }
   const session = await openSession(database, { purpose: 'reindex', signal, readOnly: true })
-  return { session, [Symbol.asyncDispose]: async () => await session.close() }
+  try {
+    // Two at once would send documents of an older snapshot over those of a younger one.
+    if (!dryRun) await lockTarget(session)
+    return { session, [Symbol.asyncDispose]: async () => await session.close() }
+  } catch (error) {
+    session.destroy()
+    throw error
+  }
 }

@@ -1,9 +1,11 @@
+import { mappingSchema } from '@multiboard-sync/shared/mapping'
+import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { expect, test } from 'vitest'
 import { reindexFull } from '../src/reindex/full/reindex-full.ts'
 import { reindexIncrementally } from '../src/reindex/incremental/reindex-incrementally.ts'
 import { pointBack } from '../src/reindex/point-back.ts'
 import type { ReindexRun } from '../src/reindex/reindex-run.ts'
-import { incremental, j0, j1, j2, openIndex, partsMapping, type Index } from './search-live-index.ts'
+import { incremental, j0, j1, j2, j3, openIndex, partsMapping, type Index } from './search-live-index.ts'
 import { failure } from './swap-place.ts'
 
 /*
@@ -73,4 +75,31 @@ test('documents whose ids no request can name are replaced by a full reindex, wh
     documents: 202,
   })
   await index.isEqual()
+})
+
+test('sums of floats are the same each time, also where the server could add them up in parallel', async () => {
+  const sql = `
+    create table public."Category" (id int primary key, name text not null);
+    insert into public."Category" values (1, 'one'), (2, 'two');
+    create table public."Sale" (category int, price float8) with (parallel_workers = 2);
+    insert into public."Sale" select 1 + n % 2, exp(30 * sin(n * 1.37)) from generate_series(1, 60000) n;
+    analyze;`
+  await using database = await createDatabase({ sql })
+  await (
+    await database.client()
+  ).query(
+    `do $$ begin execute format('alter database %I set parallel_setup_cost = 0', current_database());
+      execute format('alter database %I set parallel_tuple_cost = 0', current_database());
+      execute format('alter database %I set debug_parallel_query = off', current_database()); end $$`,
+  )
+  const mapping = mappingSchema.parse({
+    sql: `select c.id, s.sum from public."Category" c join (select category, sum(price) as sum from public."Sale" group by category) s on s.category = c.id`,
+    depends_on: ['public."Category"', 'public."Sale"'],
+    fields: [{ name: 'sum', type: 'float', approximate: true }],
+  })
+  await using index = await openIndex({ mapping, database })
+  expect(await reindexFull(index.run(j1), await index.plan(), 'none yet')).toMatchObject({ state: 'fresh' })
+  for (const job of [j1, j2, j3]) {
+    expect(await incremental(index, undefined, job)).toMatchObject({ state: 'fresh', upserted: 0 })
+  }
 })

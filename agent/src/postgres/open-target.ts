@@ -24,15 +24,19 @@ export async function openTarget(database: DatabaseUrl, signal: AbortSignal): Pr
           : 'default_transaction_read_only is on for this role or database.',
       })
     }
-    if (!(await tryLockTarget(session))) {
-      throw new SyncError('target-busy', `Another job is working on "${database.name}".`, {
-        hint: 'Wait until it has ended, or cancel it.',
-        retryable: true,
-      })
-    }
+    await lockTarget(session)
     return { database, session, identity, [Symbol.asyncDispose]: async () => await session.close() }
   } catch (error) {
     session.destroy()
     throw error
   }
+}
+
+/** The lock alone, for who only reads and must be alone in doing so. Throws `target-busy`. */
+export async function lockTarget(session: Session): Promise<void> {
+  if (await tryLockTarget(session)) return
+  throw new SyncError('target-busy', `Another job is working on "${session.database}".`, {
+    hint: 'Wait until it has ended, or cancel it.',
+    retryable: true,
+  })
 }

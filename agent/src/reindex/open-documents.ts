@@ -21,6 +21,12 @@ const LOCK_TIMEOUT_MS = 60_000
 /** A migration between looking and locking makes us look again, this often at most. */
 const ATTEMPTS = 3
 
+/**
+ * What a query adds up may depend on the order of the rows: floats do. A COPY may read in parallel and a cursor never does,
+ * and a cursor is planned for its first rows: the same document would have other digits in each.
+ */
+const SAME_ORDER_SQL = 'set local max_parallel_workers_per_gather = 0; set local cursor_tuple_fraction = 1'
+
 export interface OpenDocuments extends AsyncDisposable, DocumentsSum {
   /** In its snapshot, read only. Ends when its transaction does. */
   session: Session
@@ -50,6 +56,7 @@ export async function openDocuments(
   try {
     await prepare?.(session)
     const compiled = await takeSnapshot(session, alias, mapping)
+    if (!compiled.rows.uniqueId) await session.run(SAME_ORDER_SQL)
     const sum = await sumDocuments(session, compiled.documentsSql)
     return { session, compiled, ...sum, [Symbol.asyncDispose]: async () => await session.close() }
   } catch (error) {
