@@ -1,5 +1,6 @@
 import { mappingSchema } from '@multiboard-sync/shared/mapping'
 import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { expect, test } from 'vitest'
 import { reindexFull } from '../src/reindex/full/reindex-full.ts'
 import { reindexIncrementally } from '../src/reindex/incremental/reindex-incrementally.ts'
@@ -102,4 +103,34 @@ test('sums of floats are the same each time, also where the server could add the
   for (const job of [j1, j2, j3]) {
     expect(await incremental(index, undefined, job)).toMatchObject({ state: 'fresh', upserted: 0 })
   }
+})
+
+test('an agent whose lease ends between two requests sends nothing more to the live collection', async () => {
+  await using index = await openIndex()
+  const live = await index.make(j0)
+  await index.client.query(
+    `update public."Part" set name = 'other' where id = 'p1'; delete from public."Part" where id = 'p2'`,
+  )
+  let isLost = false
+  const lease = {
+    remainingMs: () => (isLost ? 0 : 60_000),
+    waitUntilValid: async () => (isLost ? await Promise.reject(new SyncError('lease-lost', 'It is lost.')) : undefined),
+  }
+  const typesense = {
+    ...index.typesense,
+    importDocuments: async (...sent: Parameters<typeof index.typesense.importDocuments>) => {
+      const refused = await index.typesense.importDocuments(...sent)
+      isLost = true
+      return refused
+    },
+  }
+  const run = { ...index.run(j1), lease, typesense }
+  expect(await failure(reindexIncrementally(run, await index.plan()))).toMatchObject({ code: 'lease-lost' })
+  expect(index.sent).toEqual({ upserts: ['p1'], deletes: [] })
+  // What is half changed is not believed by the next one.
+  expect(index.fake.metadata(live)).toMatchObject({
+    multiboard_sync: expect.not.objectContaining({ documents_checksum: expect.anything() }),
+  })
+  expect(await incremental(index, undefined, j2)).toMatchObject({ state: 'fresh', upserted: 0, deleted: 1 })
+  await index.isEqual()
 })

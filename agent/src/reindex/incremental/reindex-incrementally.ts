@@ -2,6 +2,7 @@ import type { CollectionResult } from '@multiboard-sync/shared/search'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { bePatient } from '../be-patient.ts'
 import { checkLimits } from '../check-limits.ts'
+import { waitForLease } from '../full/move-alias.ts'
 import { writeGeneration, type Generation } from '../generation.ts'
 import { openDocuments } from '../open-documents.ts'
 import type { PlannedReindex } from '../planned-reindex.ts'
@@ -25,10 +26,6 @@ import type { FullNeeded, PreviousTables, Work } from './work.ts'
 
 /** Much of it would take longer than building anew beside, and searches would meet a mixture for that long. */
 const CHANGED_SHARE = 0.2
-/** As the swap asks before its exchange: long enough for a few requests. */
-const MIN_LEASE_MS = 5_000
-/** A control plane that is being restarted is back by then. */
-const LEASE_WAIT_MS = 180_000
 /** Of what was sent and of what was deleted, looked at beside the sample of all documents. */
 const LOOK_AT_MOST = 300
 
@@ -88,7 +85,7 @@ export async function reindexIncrementally(
 /** Writes to the live collection. Answers why it has to be replaced, when that cannot be finished. */
 async function apply(work: Work, difference: Difference): Promise<FullNeeded | undefined> {
   const { run, collection, generation } = work
-  await run.lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, run.signal)
+  await waitForLease(run)
   if (!(await isBehindAlias(work, generation.alias, collection.name))) {
     return { full: 'the alias was pointed elsewhere in the meantime' }
   }
@@ -128,7 +125,10 @@ async function prove(work: Work): Promise<{ documents: number; compared: number 
 
 async function setGeneration({ run, patience, collection }: Work, generation: Generation): Promise<void> {
   const metadata = { ...collection.metadata, ...writeGeneration(generation) }
-  await patience.ask(async () => await run.typesense.setMetadata(collection.name, metadata))
+  await patience.ask(async () => {
+    await waitForLease(run)
+    await run.typesense.setMetadata(collection.name, metadata)
+  })
 }
 
 function nameless(alias: string): SyncError {

@@ -1,4 +1,6 @@
 import { addressDocuments } from '../../typesense/address-documents.ts'
+import type { Typesense } from '../../typesense/typesense.ts'
+import { waitForLease } from '../full/move-alias.ts'
 import { importDocuments } from '../import-documents.ts'
 import { streamDocuments } from '../stream-documents.ts'
 import { deletedIds, upsertsSql, type Difference } from './difference.ts'
@@ -24,6 +26,11 @@ export async function sendDifference(
   { upserts, deletes }: Difference,
 ): Promise<{ refused: number }> {
   const { typesense, reporter, signal } = run
+  // An agent that was frozen finds out here that somebody else may be at work by now.
+  const leased = async <T>(work: () => Promise<T>): Promise<T> => {
+    await waitForLease(run)
+    return await work()
+  }
   const { session, compiled } = open
   let documents = 0
   const moved = (more: number): void => {
@@ -33,7 +40,10 @@ export async function sendDifference(
   moved(0)
   if (upserts > 0) {
     const batches = streamDocuments(session, upsertsSql, { signal })
-    const { refused } = await importDocuments(typesense, collection.name, batches, {
+    const imports: Pick<Typesense, 'importDocuments'> = {
+      importDocuments: async (...sent) => await leased(async () => await typesense.importDocuments(...sent)),
+    }
+    const { refused } = await importDocuments(imports, collection.name, batches, {
       ...patience,
       action: 'upsert',
       onSent: (lines) => {
@@ -47,7 +57,7 @@ export async function sendDifference(
   }
   if (deletes > 0) {
     for await (const ids of deletedIds(session, DELETE_PAGE)) {
-      await patience.ask(async () => await typesense.deleteDocuments(collection.name, ids))
+      await patience.ask(async () => await leased(async () => await typesense.deleteDocuments(collection.name, ids)))
       moved(ids.length)
     }
   }
