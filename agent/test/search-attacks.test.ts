@@ -2,8 +2,10 @@ import { mappingSchema } from '@multiboard-sync/shared/mapping'
 import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { expect, test } from 'vitest'
+import { openSession } from '../src/postgres/session.ts'
 import { reindexFull } from '../src/reindex/full/reindex-full.ts'
 import { reindexIncrementally } from '../src/reindex/incremental/reindex-incrementally.ts'
+import { compileMapping } from '../src/reindex/mapping/compile-mapping.ts'
 import { pointBack } from '../src/reindex/point-back.ts'
 import type { ReindexRun } from '../src/reindex/reindex-run.ts'
 import { incremental, j0, j1, j2, j3, openIndex, partsMapping, type Index } from './search-live-index.ts'
@@ -133,4 +135,26 @@ test('an agent whose lease ends between two requests sends nothing more to the l
   })
   expect(await incremental(index, undefined, j2)).toMatchObject({ state: 'fresh', upserted: 0, deleted: 1 })
   await index.isEqual()
+})
+
+test('no table that a query reads escapes depends_on by the name of its database, or behind a function', async () => {
+  await using index = await openIndex()
+  await index.client.query(
+    `create function public.parts() returns setof public."Part" language sql stable as 'select * from public."Part"'`,
+  )
+  const database = new URL(index.database.url).pathname.slice(1)
+  const signal = AbortSignal.timeout(SOON_MS)
+  const url = { name: 'staging', url: index.database.url, viaProxy: false }
+  await using session = await openSession(url, { purpose: 'test', signal, readOnly: true })
+  for (const [sql, depends_on, found] of [
+    [`select id, name from "${database}".public."Part"`, [], 'reads public.Part'],
+    [`select id, name from "${database}".public."Part"`, ['public."Part"'], undefined],
+    ['select id, name from public.parts()', [], 'the tables that its functions read'],
+    ['select id, name from public.parts()', ['public."Part"'], undefined],
+  ] as const) {
+    const mapping = mappingSchema.parse({ sql, depends_on, fields: [{ name: 'name', type: 'string' }] })
+    const compiling = compileMapping(session, 'parts', mapping)
+    if (found === undefined) expect((await compiling).tables).toEqual([{ schema: 'public', name: 'Part' }])
+    else expect((await failure(compiling)).details).toEqual([expect.stringContaining(found)])
+  }
 })

@@ -31,6 +31,9 @@ export async function fromQuery(
         `the query reads ${formatTableName(relation)}: add it to \`depends_on\`, so that its changes reach the documents.`,
     ),
   )
+  const callsOwn = chains.some(({ words, isCall }) => isCall && words.length > 1 && words[0]?.name !== 'pg_catalog')
+  if (read.length + needed.length === 0 && callsOwn)
+    findings.push('name in `depends_on` the tables that its functions read, so that their changes reach the documents.')
   findings.push(...read.filter(({ isReadable }) => !isReadable).map(neverRefreshed))
   if (findings.length > 0) return { findings: findings.map((finding) => `sql: ${finding}`) }
   const canMove = read.every(({ kind }) => kind !== 'v' && kind !== 'm') && areAlone(chains, references)
@@ -52,10 +55,15 @@ function bracketed(sql: string): string {
   return `(\n${sql}\n) as r`
 }
 
-function referenceOf({ words: [schema, name], isCall, words }: Chain, relations: Relations): Reference[] {
-  if (!schema || !name || (isCall && words.length === 2)) return []
-  const relation = relations.find({ schema: schema.name, name: name.name })
-  return relation ? [{ relation, start: schema.start, end: schema.end }] : []
+function referenceOf({ words, isCall }: Chain, relations: Relations): Reference[] {
+  // The database's own name may stand before them.
+  for (const at of [0, 1]) {
+    const [schema, name] = words.slice(at)
+    if (!schema || !name || (isCall && words.length === at + 2)) return []
+    const relation = relations.find({ schema: schema.name, name: name.name })
+    if (relation) return [{ relation, start: schema.start, end: schema.end }]
+  }
+  return []
 }
 
 /** Itself named, or as a view by all the tables that it reads. */
