@@ -146,15 +146,28 @@ test('no table that a query reads escapes depends_on by the name of its database
   const signal = AbortSignal.timeout(SOON_MS)
   const url = { name: 'staging', url: index.database.url, viaProxy: false }
   await using session = await openSession(url, { purpose: 'test', signal, readOnly: true })
-  for (const [sql, depends_on, found] of [
-    [`select id, name from "${database}".public."Part"`, [], 'reads public.Part'],
-    [`select id, name from "${database}".public."Part"`, ['public."Part"'], undefined],
-    ['select id, name from public.parts()', [], 'the tables that its functions read'],
-    ['select id, name from public.parts()', ['public."Part"'], undefined],
+  const compile = async (sql: string, depends_on: string[]) =>
+    await compileMapping(
+      session,
+      'parts',
+      mappingSchema.parse({ sql, depends_on, fields: [{ name: 'name', type: 'string' }] }),
+    )
+  for (const [from, found] of [
+    [`"${database}".public."Part"`, 'reads public.Part'],
+    ['public.parts()', 'the tables that its functions read'],
   ] as const) {
-    const mapping = mappingSchema.parse({ sql, depends_on, fields: [{ name: 'name', type: 'string' }] })
-    const compiling = compileMapping(session, 'parts', mapping)
-    if (found === undefined) expect((await compiling).tables).toEqual([{ schema: 'public', name: 'Part' }])
-    else expect((await failure(compiling)).details).toEqual([expect.stringContaining(found)])
+    const sql = `select id, name from ${from}`
+    expect((await failure(compile(sql, []))).details).toEqual([expect.stringContaining(found)])
+    expect((await compile(sql, ['public."Part"'])).tables).toEqual([{ schema: 'public', name: 'Part' }])
   }
+})
+
+test('what a proxy says of the server behind it is told without its address', async () => {
+  await using index = await openIndex()
+  const { host } = new URL(index.fake.url)
+  const message = `upstream ${host} (10.1.2.3:8108) did not answer`
+  index.fake.faults.answer(400, { message }, { on: 'all', times: Infinity })
+  const failed = await failure(index.typesense.listCollections())
+  expect(failed.message).toContain('did not answer')
+  expect(JSON.stringify([failed.message, failed.hint])).not.toMatch(/127\.0\.0\.1|10\.1\.2\.3|:\d{4}/)
 })

@@ -44,12 +44,13 @@ export function isOurs(answer: Pick<Answer, 'contentType'>): boolean {
   return !answer.contentType.startsWith('text/html')
 }
 
-/** An answer that is not a success, in our words. */
-export function fromAnswer(answer: Answer, { doing, isPrivate }: Doing): AnswerError {
+/** An answer that is not a success, in our words. `url` is the server's, which must not be told. */
+export function fromAnswer(answer: Answer, { doing, isPrivate }: Doing, url?: URL): AnswerError {
   const { status } = answer
   const said = readMessage(answer)
   const facts = { status, said: said ?? '' }
-  const quoted = said === undefined || isPrivate === true ? '' : `: ${fitToTell(said)}`
+  const quoted =
+    said === undefined || isPrivate === true ? '' : `: ${fitToTell(url ? withoutAddress(said, url) : said)}`
   const fail = (code: SyncErrorCode, what: string, advice: Advice): AnswerError =>
     new AnswerError(facts, code, `The search server ${what} (HTTP ${status}, ${doing})${quoted}`, advice)
 
@@ -119,6 +120,14 @@ function readMessage(answer: Answer): string | undefined {
   } catch {
     return undefined
   }
+}
+
+/** A proxy between tells where it wanted to go, as `host`, `host:port` or a number of its own. */
+function withoutAddress(text: string, { hostname, host }: URL): string {
+  return text
+    .replaceAll(host, '…')
+    .replaceAll(hostname, '…')
+    .replaceAll(/(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?(?![\w.])/g, '…')
 }
 
 /** A message about collections and aliases quotes names, which may be told; addresses and control characters are not. */

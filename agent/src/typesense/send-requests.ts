@@ -133,7 +133,7 @@ export function openWire(options: WireOptions): Wire {
       const contentType = readType(response)
       if (status >= 200 && status < 300 && isOurs({ contentType })) return await read(response, signal)
       const text = await readText(response, { maxBytes: REFUSAL_MAX_BYTES, isCut: true, idleMs: limits.receiveMs })
-      throw fromAnswer({ status, contentType, text }, request)
+      throw fromAnswer({ status, contentType, text }, request, options.url)
     } catch (error) {
       endTurn()
       signal.throwIfAborted()
