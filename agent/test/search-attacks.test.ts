@@ -8,7 +8,21 @@ import { reindexIncrementally } from '../src/reindex/incremental/reindex-increme
 import { compileMapping } from '../src/reindex/mapping/compile-mapping.ts'
 import { pointBack } from '../src/reindex/point-back.ts'
 import type { ReindexRun } from '../src/reindex/reindex-run.ts'
-import { incremental, j0, j1, j2, j3, openIndex, partsMapping, type Index } from './search-live-index.ts'
+import {
+  fromIndex,
+  fromPrevious,
+  incremental,
+  j0,
+  j1,
+  j2,
+  j3,
+  oneChange,
+  openIndex,
+  partsMapping,
+  swapByHand,
+  tamper,
+  type Index,
+} from './search-live-index.ts'
 import { failure } from './swap-place.ts'
 
 /*
@@ -170,4 +184,15 @@ test('what a proxy says of the server behind it is told without its address', as
   const failed = await failure(index.typesense.listCollections())
   expect(failed.message).toContain('did not answer')
   expect(JSON.stringify([failed.message, failed.hint])).not.toMatch(/127\.0\.0\.1|10\.1\.2\.3|:\d{4}/)
+})
+
+test('what others wrote to the index alone may be missed after a swap, and never by a reindex', async () => {
+  await using index = await openIndex({ mapping: unsampled })
+  await index.make(j0)
+  const previous = await swapByHand(index, j1, ['Part'])
+  await tamper(index, ['{"id":"p30","name":"not its name","stock":1,"tags":[]}'])
+  await index.client.query(oneChange)
+  expect(await incremental(index, previous)).toMatchObject({ reason: fromPrevious, upserted: 1 })
+  expect(await incremental(index, undefined, j2)).toMatchObject({ reason: fromIndex, upserted: 1 })
+  await index.isEqual()
 })
