@@ -6,6 +6,7 @@ import { openSession } from '../src/postgres/session.ts'
 import { reindexFull } from '../src/reindex/full/reindex-full.ts'
 import { reindexIncrementally } from '../src/reindex/incremental/reindex-incrementally.ts'
 import { compileMapping } from '../src/reindex/mapping/compile-mapping.ts'
+import { findUnfitParts } from '../src/reindex/mapping/find-unfit-parts.ts'
 import { pointBack } from '../src/reindex/point-back.ts'
 import type { ReindexRun } from '../src/reindex/reindex-run.ts'
 import {
@@ -195,4 +196,40 @@ test('what others wrote to the index alone may be missed after a swap, and never
   expect(await incremental(index, previous)).toMatchObject({ reason: fromPrevious, upserted: 1 })
   expect(await incremental(index, undefined, j2)).toMatchObject({ reason: fromIndex, upserted: 1 })
   await index.isEqual()
+})
+
+test('a declared part beyond int32 is found in rows that are not drawn, because the server takes it for another number', async () => {
+  await using index = await openIndex()
+  await index.client.query(`
+    create table public.thing (id text primary key, specs jsonb not null);
+    insert into public.thing select 't' || n, jsonb_build_object('one', jsonb_build_object('many', n), 'list', array[1, n])
+    from generate_series(1, 20) n;
+    update public.thing set specs = jsonb_build_object('one', jsonb_build_object('many', 3000000000), 'list', array[1, -3000000000])
+    where id = (select id from public.thing where hashtext(id collate "C") % 2 <> 0 limit 1)`)
+  const url = { name: 'staging', url: index.database.url, viaProxy: false }
+  await using session = await openSession(url, {
+    purpose: 'test',
+    signal: AbortSignal.timeout(SOON_MS),
+    readOnly: true,
+  })
+  const compiled = await compileMapping(
+    session,
+    'things',
+    mappingSchema.parse({
+      from: 'public.thing',
+      fields: [
+        { name: 'specs', type: 'object' },
+        { name: 'specs.one.many', type: 'int32' },
+        { name: 'specs.list', type: 'int32[]' },
+      ],
+      collection: { enable_nested_fields: true },
+    }),
+  )
+  for (const rowCount of [20, 100_000]) {
+    const found = await findUnfitParts(session, compiled, rowCount)
+    expect(found.toSorted(), String(rowCount)).toEqual([
+      expect.stringMatching(/^1 .*specs\.list/),
+      expect.stringMatching(/^1 .*specs\.one\.many/),
+    ])
+  }
 })
