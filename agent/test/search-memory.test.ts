@@ -16,7 +16,7 @@ const documents = 200_000
 /** Some 80 MB of documents. */
 const select = `select '{"id":"' || n || '","text":"' || repeat(md5(n::text), 12) || '"}'
   from (select generate_series(1, ${documents})) as made (n)`
-/** Four batches of 2 MB in pieces and in one, the sockets' buffers, and what waits to be collected. */
+/** Some batches of 1 MB in pieces and in one, the sockets' buffers, and what waits to be collected. */
 const mostGrowthBytes = 64e6
 
 let database: TestDatabase

@@ -6,7 +6,7 @@ import { afterAll, beforeAll, expect, inject, test } from 'vitest'
 import { openSession, type Session } from '../src/postgres/session.ts'
 import { streamDocuments, type StreamOptions } from '../src/reindex/stream-documents.ts'
 
-const { host, port } = inject('postgres')
+const { host, port, major } = inject('postgres')
 const never = new AbortController().signal
 const waitMs = 15_000
 
@@ -48,12 +48,12 @@ async function proxy(): Promise<ChaosProxy> {
 
 test('Documents come in batches of whole lines within both limits, and the session goes on afterwards', async () => {
   await using session = await open()
-  const byLines = await collect(session, many(10_500))
-  expect(byLines.map(({ lines }) => lines)).toEqual([4000, 4000, 2500])
+  const byLines = await collect(session, many(5_500))
+  expect(byLines.map(({ lines }) => lines)).toEqual([2000, 2000, 1500])
   const ids = byLines
     .flatMap(({ text }) => text.trimEnd().split('\n'))
     .map((line) => (JSON.parse(line) as { id: string }).id)
-  expect(ids).toEqual(Array.from({ length: 10_500 }, (_, index) => String(index + 1)))
+  expect(ids).toEqual(Array.from({ length: 5_500 }, (_, index) => String(index + 1)))
   const byBytes = await collect(session, many(1000), { maxBytes: 5000 })
   expect(byBytes.every(({ text }) => text.length <= 5000 && text.endsWith('}\n'))).toBe(true)
   expect(byBytes.reduce((sum, { lines }) => sum + lines, 0)).toBe(1000)
@@ -167,7 +167,7 @@ test('Leaving the loop early ends the COPY and the session at once', async () =>
   await using session = await open()
   const leave = async () => {
     for await (const batch of streamDocuments(session, many(5_000_000), { signal: never })) {
-      expect(batch.lines).toBe(4000)
+      expect(batch.lines).toBe(2000)
       break
     }
   }
@@ -204,7 +204,8 @@ test.each(['while PostgreSQL is computing', 'while a batch is worked on', 'befor
     await expect(withDeadline('the end of an aborted stream', waitMs, ends())).rejects.toMatchObject({
       code: 'canceled',
     })
-    if (!when.includes('begins')) await isGone(session)
+    // Before 14 a server that computes does not look whether anybody is there.
+    if (when.includes('worked') || (when.includes('computing') && major >= 14)) await isGone(session)
   },
 )
 

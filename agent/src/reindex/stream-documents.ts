@@ -7,14 +7,14 @@ import { cutBatches, type Batch } from './cut-batches.ts'
 
 export interface StreamOptions {
   signal: AbortSignal
-  /** Of one batch. Default 4,000: beyond some thousands a search server gets slower, below a thousand too. */
+  /** Of one batch. Default 2,000: with fewer than a thousand, or many thousands, a search server gets slower. */
   maxLines?: number
-  /** Of one batch. Default 2 MB; a document that is larger is a batch of its own. */
+  /** Of one batch. Default 1 MB, of which a few are in memory; a document that is larger is a batch of its own. */
   maxBytes?: number
 }
 
-const defaultMaxLines = 4000
-const defaultMaxBytes = 2_000_000
+const defaultMaxLines = 2000
+const defaultMaxBytes = 1_000_000
 
 /**
  * The texts that a select of one text column answers, as lines, in batches. The select has no parameters; its texts are
