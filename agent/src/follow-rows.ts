@@ -96,7 +96,9 @@ async function look(context: AgentContext, job: Job, { target, aliases, typesens
   })
   await using session = await openSession(target, { purpose: 'reindex', signal, readOnly: true })
   // What is wrong with the server now is met by the work itself, which waits for what passes.
-  const request = { typesense, mappings, session, checkRows: false, full: false, settleMs: 0 }
+  // Rows out of an archive nobody has looked at yet; the search server takes some that it should refuse.
+  const checkRows = job.params.kind === 'restore'
+  const request = { typesense, mappings, session, checkRows, full: false, settleMs: 0 }
   const { collections } = await patiently(async () => await inspectReindex(request, signal), patience)
   const previous = (await listPrevious(session)).find((aside) => aside.job === job.id)
   return { planned: collections.map(plannedOf), previous }

@@ -11,9 +11,20 @@ const OF_PRODUCTION = `
     from: public."Part"
     fields: [{ name: name, type: string }]
 `
+const THINGS = `
+  things:
+    from: public."Thing"
+    fields: [{ name: specs, type: object }, { name: specs.many, type: int32 }]
+    collection: { enable_nested_fields: true }
+`
+const PRODUCTION = `
+create table public."Thing" (id int primary key, specs jsonb not null);
+insert into public."Thing" select n, jsonb_build_object('many', n) from generate_series(1, 10) n;`
+
 let shop: Shop
 beforeAll(async () => {
-  shop = await openShop({ collections: COLLECTIONS.replace('collections:', `collections:${OF_PRODUCTION}`) })
+  const collections = COLLECTIONS.replace('collections:', `collections:${OF_PRODUCTION}`) + THINGS
+  shop = await openShop({ collections, production: PRODUCTION, staging: '' })
 })
 afterAll(async () => await shop[Symbol.asyncDispose]())
 beforeEach(() => shop.fake.faults.clear())
@@ -24,6 +35,7 @@ const succeeded = (ran: Ran): Ran => {
 }
 
 test('an undo goes on when the search server falls over while what was kept is looked for', async () => {
+  succeeded(await shop.sync())
   const synced = succeeded(await shop.sync())
   const isList = ({ method, path }: { method: string; path: string }): boolean =>
     method === 'GET' && path === '/collections'
@@ -52,6 +64,18 @@ test('a restore whose rows are too few is committed, and leaves the search stale
   await shop.production.query(`insert into public."Part" select n, 'more ' || n, 1, 1 from generate_series(41, 80) n`)
   succeeded(await shop.sync())
   const ran = succeeded(await shop.run({ kind: 'restore', archive: small.archive?.id, target: 'staging' }))
-  expect(ran.search?.collections).toMatchObject([{ alias: 'parts', state: 'stale', code: 'search-shrunk' }, {}])
+  expect(ran.search?.collections).toMatchObject([{ alias: 'parts', state: 'stale' }, {}, {}])
   expect(shop.count('parts')).toBe(80)
+})
+
+test('rows of a restore that the search server would take for others leave the search stale, as it was', async () => {
+  await shop.production.query(`update public."Thing" set specs = '{"many": 3000000000}' where id = 4`)
+  const wide = succeeded(await shop.run({ kind: 'export', source: 'production' }))
+  expect(await shop.sync()).toMatchObject({ outcome: 'refused', code: 'search-not-ready' })
+  await shop.production.query(`update public."Thing" set specs = '{"many": 4}' where id = 4`)
+  succeeded(await shop.sync())
+  const restore = { kind: 'restore', archive: wide.archive?.id, target: 'staging', tables: ['public.Thing'] }
+  const ran = succeeded(await shop.run(restore))
+  expect(waysOf(ran), JSON.stringify(ran.search)).toEqual({ things: expect.stringMatching(/^stale/) as string })
+  expect(shop.find('things', 4)).toMatchObject({ specs: { many: 4 } })
 })
