@@ -137,7 +137,7 @@ test('Clean-up drops only previous generations of its alias, keeps as many as ar
   }, 40)
 })
 
-test('Leftovers are what finished jobs never made live, and nothing else is dropped with them', async () => {
+test('Leftovers are what finished jobs never proved, and nothing else is dropped with them', async () => {
   await hold(async ({ fake, typesense, aliases }, { collections }) => {
     const finished = new Set([JOBS[0], JOBS[1]])
     const leftovers = await findLeftoverGenerations(typesense, (one) => finished.has(one))
@@ -145,7 +145,8 @@ test('Leftovers are what finished jobs never made live, and nothing else is drop
     const aliased = new Set(aliases.values())
     const expected = collections.filter((one) => {
       const generation = generationOf(one)
-      return generation && !generation.replaced_by && finished.has(generation.job) && !aliased.has(one.name)
+      const isUnproven = generation?.state === 'building' && !generation.replaced_by
+      return generation && isUnproven && finished.has(generation.job) && !aliased.has(one.name)
     })
     expect(leftovers.map((one) => one.collection).toSorted()).toEqual(expected.map(({ name }) => name).toSorted())
     const left = fake.collections()

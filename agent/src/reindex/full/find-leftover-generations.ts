@@ -17,7 +17,10 @@ export function neverWasLive(generation: Generation): boolean {
   return generation.replaced_by === undefined
 }
 
-/** Generations that dead jobs left. `isFinished` must be true only for jobs that are known to have ended. */
+/**
+ * Unproven generations that dead jobs left. `isFinished` must be true only for jobs that are known to have ended. A proven one
+ * that no alias points to may have been live until somebody moved the alias by hand: only its own job drops that.
+ */
 export async function findLeftoverGenerations(
   typesense: Typesense,
   isFinished: (job: string) => boolean,
@@ -34,7 +37,7 @@ function chooseLeftovers(
   const aliased = new Set(aliases.values())
   return collections.flatMap((collection) => {
     const generation = readGeneration(collection)
-    if (!generation || !neverWasLive(generation) || !isFinished(generation.job)) return []
+    if (generation?.state !== 'building' || !neverWasLive(generation) || !isFinished(generation.job)) return []
     if (aliased.has(collection.name) || aliases.has(collection.name)) return []
     const { alias, job, state, made_at: madeAt } = generation
     return [{ collection: collection.name, alias, job, state, documents: collection.documents, madeAt }]
@@ -46,6 +49,6 @@ export async function dropLeftover(typesense: Typesense, leftover: LeftoverGener
   return await dropGeneration(
     typesense,
     leftover.collection,
-    (generation) => generation.job === leftover.job && neverWasLive(generation),
+    (generation) => generation.job === leftover.job && generation.state === 'building' && neverWasLive(generation),
   )
 }
