@@ -18,7 +18,7 @@ import { makeKeys } from './make-keys.ts'
  *
  *     pnpm measure-memory [--gigabytes 2]
  *
- * The agent runs with the settings of `pnpm agent`. The figure is the process's own resourceUsage().maxRSS, the same that /usr/bin/time -v prints.
+ * The agent runs with the settings of `pnpm agent`. The figure is the job's own peak_rss_mb: agent/src/peak-memory.ts.
  */
 
 /** One row of the table as COPY text: random-looking text that gzip halves, as real text would. */

@@ -1,10 +1,11 @@
-import { createWriteStream, readFileSync } from 'node:fs'
+import { createWriteStream } from 'node:fs'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 
 import { runLocalJob } from '../../agent/src/cli/run-local-job.ts'
 import { readEnv } from '../../agent/src/env.ts'
 import { openContext } from '../../agent/src/open-context.ts'
+import { peakMemoryBytes } from '../../agent/src/peak-memory.ts'
 import { openSession } from '../../agent/src/postgres/session.ts'
 import { compileMapping } from '../../agent/src/reindex/mapping/compile-mapping.ts'
 import { streamDocuments } from '../../agent/src/reindex/stream-documents.ts'
@@ -18,15 +19,6 @@ import type { Cost, Reindexed, SearchOrder, Streamed } from './messages.ts'
 
 await using opened = await openContext(readEnv())
 const { signal } = new AbortController()
-
-/** proc(5); where there is none, what the system tells, which may begin with the process that started this one. */
-function peakRss(): number {
-  try {
-    return Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024
-  } catch {
-    return process.resourceUsage().maxRSS * 1024
-  }
-}
 
 async function streamAll(file: string | undefined): Promise<Omit<Streamed, keyof Cost>> {
   const { context } = opened
@@ -60,13 +52,13 @@ async function reindex(full: boolean): Promise<Pick<Reindexed, 'search'>> {
 }
 
 async function obey(order: SearchOrder): Promise<Streamed | Reindexed> {
-  const rssBefore = peakRss()
+  const rssBefore = peakMemoryBytes()
   const before = process.cpuUsage()
   const startedMs = performance.now()
   const did = order.order === 'stream' ? await streamAll(order.file) : await reindex(order.full)
   const seconds = (performance.now() - startedMs) / 1000
   const { user, system } = process.cpuUsage(before)
-  return { ...did, seconds, cpuSeconds: (user + system) / 1e6, rssBefore, peakRss: peakRss() }
+  return { ...did, seconds, cpuSeconds: (user + system) / 1e6, rssBefore, peakRss: peakMemoryBytes() }
 }
 
 const ended = new Promise<void>((resolve) => process.once('disconnect', resolve))

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { z } from 'zod'
+import { peakMemoryBytes } from '../../src/peak-memory.ts'
 import { openSession } from '../../src/postgres/session.ts'
 import { importDocuments } from '../../src/reindex/import-documents.ts'
 import { streamDocuments } from '../../src/reindex/stream-documents.ts'
@@ -19,12 +19,6 @@ export interface Measured {
 
 const orderSchema = z.object({ database: z.string(), typesense: z.string(), select: z.string() })
 
-/** proc(5). Unlike maxRSS it begins with this program, not with the process that started it. */
-function peakRss(): number {
-  const [, kilobytes] = /VmHWM:\s+(\d+) kB/.exec(readFileSync('/proc/self/status', 'utf8')) ?? []
-  return Number(kilobytes) * 1024
-}
-
 const order = orderSchema.parse(JSON.parse(process.argv[2] ?? ''))
 const { signal } = new AbortController()
 await using session = await openSession(
@@ -32,7 +26,7 @@ await using session = await openSession(
   { purpose: 'search-memory', signal, readOnly: true },
 )
 await using typesense = await openTypesense({ url: new URL(order.typesense), apiKey: 'none', signal })
-const rssBefore = peakRss()
+const rssBefore = peakMemoryBytes()
 const { sent } = await importDocuments(typesense, 'components', streamDocuments(session, order.select, { signal }), {
   action: 'create',
   signal,
@@ -42,6 +36,6 @@ const { sent } = await importDocuments(typesense, 'components', streamDocuments(
     throw error
   },
 })
-const measured: Measured = { sent, rssBefore, peakRss: peakRss() }
+const measured: Measured = { sent, rssBefore, peakRss: peakMemoryBytes() }
 process.send?.(measured)
 process.disconnect()
