@@ -9,15 +9,16 @@ const TMPFS = 0x01021994
 const ENOUGH_BYTES = 6e9
 
 const MATRIX = 'agent/test/matrix/**/*.test.ts'
-/** What a swap keeps, refuses and survives, and the sample databases: too much for every day. */
+/** What a swap keeps, refuses and survives, the sample databases, and a store of another make: too much for every day. */
 const SWAP = [
   'agent/test/scenarios.test.ts',
   'agent/test/swap-!(stage-small).test.ts',
   'agent/test/road-samples.test.ts',
+  'agent/test/swift.test.ts',
 ]
 
 /** The search index: mapping, reindexing, and what a search server does wrong. */
-const SEARCH = ['agent/test/search-*.test.ts']
+const SEARCH = ['agent/test/search-*.test.ts', 'shared/test/typesense-*.test.ts']
 
 /**
  * A database is a thousand small files, and tests make hundreds of databases: in memory that takes a tenth of the time.
