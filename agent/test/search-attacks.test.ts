@@ -107,8 +107,7 @@ test('sums of floats are the same each time, also where the server could add the
     await database.client()
   ).query(
     `do $$ begin execute format('alter database %I set parallel_setup_cost = 0', current_database());
-      execute format('alter database %I set parallel_tuple_cost = 0', current_database());
-      execute format('alter database %I set debug_parallel_query = off', current_database()); end $$`,
+      execute format('alter database %I set parallel_tuple_cost = 0', current_database()); end $$`,
   )
   const mapping = mappingSchema.parse({
     sql: `select c.id, s.sum from public."Category" c join (select category, sum(price) as sum from public."Sale" group by category) s on s.category = c.id`,
