@@ -1,4 +1,5 @@
 import type { Collection, CollectionField, CollectionSchema } from '../../typesense/typesense.ts'
+import { FIELD_OPTIONS } from './write-schema.ts'
 
 const SORTED_BY_DEFAULT: ReadonlySet<string> = new Set(['int32', 'int64', 'float', 'bool', 'geopoint'])
 
@@ -17,19 +18,6 @@ function defaults({ type }: CollectionField): Omit<Required<CollectionField>, 'n
     reference: '',
   }
 }
-
-const OPTIONS = [
-  'optional',
-  'facet',
-  'index',
-  'infix',
-  'sort',
-  'stem',
-  'store',
-  'range_index',
-  'locale',
-  'reference',
-] as const
 
 /**
  * How a live collection differs from what the mapping would make, one sentence each; [] where it does not. Options that are
@@ -63,14 +51,14 @@ function fieldDrift(field: CollectionField, live: CollectionField): string[] {
   }
   const wanted = { ...defaults(field), ...field }
   const has = { ...defaults(live), ...live }
-  return OPTIONS.filter((option) => wanted[option] !== has[option] && !isServersChoice(option, field)).map(
+  return FIELD_OPTIONS.filter((option) => wanted[option] !== has[option] && !isServersChoice(option, field)).map(
     (option) =>
       `The field ${field.name} has ${option}: ${JSON.stringify(has[option])} in the live collection and ${JSON.stringify(wanted[option])} in the mapping.`,
   )
 }
 
 /** An object is not sorted by, whatever the server says. */
-function isServersChoice(option: (typeof OPTIONS)[number], field: CollectionField): boolean {
+function isServersChoice(option: (typeof FIELD_OPTIONS)[number], field: CollectionField): boolean {
   return option === 'sort' && field.sort === undefined && field.type.startsWith('object')
 }
 

@@ -4,14 +4,13 @@ import type { CollectionField, CollectionSchema } from '../../typesense/typesens
 /** What a field says about where its values come from is not the server's. */
 export function writeSchema({ fields, collection }: Mapping): CollectionSchema {
   return {
-    fields: fields.map((field) => pick(field, FIELD_KEYS)),
+    fields: fields.map((field) => pick(field, ['name', 'type', ...FIELD_OPTIONS])),
     ...pick(collection, COLLECTION_KEYS),
   }
 }
 
-const FIELD_KEYS = [
-  'name',
-  'type',
+/** Of a field, what the server has a default for. */
+export const FIELD_OPTIONS = [
   'optional',
   'facet',
   'index',
