@@ -17,6 +17,9 @@ const SWAP = [
   'agent/test/swift.test.ts',
 ]
 
+/** Long runs against what may not be trusted: histories of crashes, connections that are killed, forged orders. */
+const TRUST = ['{agent,control-plane}/test/trust-*.test.ts']
+
 /** The search index: mapping, reindexing, and what a search server does wrong. */
 const SEARCH = ['agent/test/search-*.test.ts', 'shared/test/typesense-*.test.ts']
 
@@ -41,7 +44,7 @@ export default defineConfig({
         test: {
           name: 'servers',
           include: ['{agent,control-plane,shared}/test/**/*.test.ts'],
-          exclude: [MATRIX, ...SWAP, ...SEARCH],
+          exclude: [MATRIX, ...SWAP, ...SEARCH, ...TRUST],
           globalSetup: ['shared/testing/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -63,6 +66,16 @@ export default defineConfig({
         test: {
           name: 'search',
           include: SEARCH,
+          globalSetup: ['shared/testing/global-setup.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 3,
+        },
+      },
+      {
+        test: {
+          name: 'trust',
+          include: TRUST,
           globalSetup: ['shared/testing/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,

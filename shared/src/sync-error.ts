@@ -24,6 +24,10 @@ export type SyncErrorCode =
   // policy, selection, plan
   | 'policy-denied'
   | 'policy-changed'
+  | 'window-closed'
+  | 'too-many-jobs'
+  | 'archive-too-old'
+  | 'database-mismatch'
   | 'target-protected'
   | 'same-database'
   | 'target-busy'
@@ -90,12 +94,17 @@ export type SyncErrorCode =
   | 'control-plane-unreachable'
   | 'control-plane-refused'
   | 'unauthorized'
+  | 'forbidden'
+  | 'agent-revoked'
+  | 'enrollment-refused'
+  | 'rate-limited'
   | 'not-found'
   | 'agent-unknown'
   | 'invalid-request'
   | 'malformed-json'
   | 'body-too-large'
   | 'idempotency-conflict'
+  | 'idempotency-busy'
   | 'conflict'
   | 'stale-epoch'
   | 'job-finished'
@@ -137,6 +146,10 @@ const REFUSALS: ReadonlySet<SyncErrorCode> = new Set([
   'database-version',
   'policy-denied',
   'policy-changed',
+  'window-closed',
+  'too-many-jobs',
+  'archive-too-old',
+  'database-mismatch',
   'target-protected',
   'same-database',
   'target-busy',

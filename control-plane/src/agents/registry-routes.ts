@@ -1,6 +1,6 @@
 import { Hono } from 'hono'
 import type { ControlPlane } from '../control-plane.ts'
-import type { PersonEnv } from '../people/require-person.ts'
+import type { PersonEnv } from '../people/person.ts'
 import { parseBody, readBody } from '../web/read-body.ts'
 import { listAgents } from './list-agents.ts'
 import { registerAgent, registerAgentSchema } from './register-agent.ts'

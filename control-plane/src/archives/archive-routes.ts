@@ -1,7 +1,7 @@
 import { archiveIdSchema } from '@multiboard-sync/shared/job'
 import { Hono } from 'hono'
 import type { ControlPlane } from '../control-plane.ts'
-import type { PersonEnv } from '../people/require-person.ts'
+import type { PersonEnv } from '../people/person.ts'
 import { linkToNext } from '../web/page.ts'
 import { parseInput } from '../web/read-body.ts'
 import { archivePageSchema, archiveUnknown, findArchive, listArchives } from './list-archives.ts'

@@ -2,7 +2,7 @@ import { createJobSchema, undoJobSchema } from '@multiboard-sync/shared/protocol
 import { Hono } from 'hono'
 import { z } from 'zod'
 import type { ControlPlane } from '../control-plane.ts'
-import type { PersonEnv } from '../people/require-person.ts'
+import type { PersonEnv } from '../people/person.ts'
 import { linkToNext } from '../web/page.ts'
 import { parseBody, parseInput, readBody } from '../web/read-body.ts'
 import { cancelJob } from './cancel-job.ts'
@@ -28,7 +28,7 @@ export function jobRoutes({ database }: ControlPlane) {
     .post('/jobs', async (c) => {
       const key = readKey(c.req.header('idempotency-key'))
       const input = parseBody(createJobSchema, await readBody(c.req.raw), 'person')
-      const job = await createJob(database, input, c.get('person'), key)
+      const job = await createJob(database, input, c.get('person').name, key)
       c.header('location', `/v1/jobs/${job.id}`)
       return c.json(viewJob(job), 201)
     })
@@ -44,11 +44,16 @@ export function jobRoutes({ database }: ControlPlane) {
       const { dry_run, start_within_seconds } = parseBody(undoJobSchema, body === '' ? '{}' : body, 'person')
       const undone = await findJobByPath(database, c.req.param('id'))
       const params = { kind: 'undo' as const, target: changedTarget(undone), job: undone.id, dry_run }
-      const job = await createJob(database, { agent: undefined, start_within_seconds, params }, c.get('person'), key)
+      const job = await createJob(
+        database,
+        { agent: undefined, start_within_seconds, params },
+        c.get('person').name,
+        key,
+      )
       c.header('location', `/v1/jobs/${job.id}`)
       return c.json(viewJob(job), 201)
     })
     .post('/jobs/:id/cancel', async (c) =>
-      c.json(viewJob(await cancelJob(database, requireJobId(c.req.param('id')), c.get('person')))),
+      c.json(viewJob(await cancelJob(database, requireJobId(c.req.param('id')), c.get('person').name))),
     )
 }

@@ -2,10 +2,7 @@ import { createHash, timingSafeEqual } from 'node:crypto'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { createMiddleware } from 'hono/factory'
 import type { ControlPlane } from '../control-plane.ts'
-
-export interface PersonEnv {
-  Variables: { person: string }
-}
+import type { PersonEnv } from './person.ts'
 
 /** Lets through who brings the admin token, and remembers that people are here, so that agents poll faster. */
 export function requirePerson({ adminToken, database }: ControlPlane) {
@@ -18,7 +15,7 @@ export function requirePerson({ adminToken, database }: ControlPlane) {
         hint: 'Send the header "authorization: Bearer <ADMIN_TOKEN>".',
       })
     }
-    c.set('person', 'admin')
+    c.set('person', { name: 'admin', role: 'admin', via: 'admin-token' })
     await database.query(notePeople)
     await next()
   })

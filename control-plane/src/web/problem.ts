@@ -18,8 +18,12 @@ export class ProblemError extends SyncError {
 const statusOf: Partial<Record<SyncErrorCode, number>> = {
   'malformed-json': 400,
   unauthorized: 401,
+  forbidden: 403,
+  'agent-revoked': 403,
+  'enrollment-refused': 403,
   'not-found': 404,
   conflict: 409,
+  'idempotency-busy': 409,
   'stale-epoch': 409,
   'job-finished': 409,
   'fence-superseded': 409,
@@ -27,6 +31,7 @@ const statusOf: Partial<Record<SyncErrorCode, number>> = {
   'nothing-to-undo': 409,
   'body-too-large': 413,
   'event-gap': 416,
+  'rate-limited': 429,
   internal: 500,
 }
 // What a person asked for is well formed and cannot be done: unknown names, the policy's no, a key used twice.
