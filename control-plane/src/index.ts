@@ -1,22 +1,25 @@
+import { attachDatabasePool } from '@vercel/functions'
 import type { Hono } from 'hono'
-import { createApp } from './create-app.ts'
 import { readEnv } from './env.ts'
 import { defaultStreamTimes } from './events/stream-events.ts'
-import { makeOrderSigner } from './orders/order-signer.ts'
+import { openApp } from './open-app.ts'
 import { openDatabase } from './store/open-database.ts'
 import { describeError, logToStderr } from './web/log.ts'
 
-/** The control plane as a function. The platform looks for a default export that is a Hono app; migrations run elsewhere. */
-const { adminToken, databaseUrl, lease, publicUrl, signingKey } = readEnv()
+/**
+ * The control plane as a function. The platform looks for a default export that is a Hono app. It never migrates: that
+ * is `pnpm migrate`, before a version is deployed.
+ */
+const config = readEnv()
 
-const app: Pick<Hono, 'fetch'> = createApp({
-  database: openDatabase(databaseUrl, (error) =>
-    logToStderr({ level: 'warning', event: 'connection-lost', ...describeError(error) }),
+const { app }: { app: Pick<Hono, 'fetch'> } = await openApp(config, {
+  // The platform keeps an instance awake until its idle connections are closed, so that none is left half open.
+  database: openDatabase(
+    config.databaseUrl,
+    (error) => logToStderr({ level: 'warning', event: 'connection-lost', ...describeError(error) }),
+    attachDatabasePool,
   ),
-  signer: await makeOrderSigner(signingKey),
-  origin: new URL(publicUrl).origin,
-  adminToken,
-  lease,
+  origin: new URL(config.publicUrl).origin,
   stream: defaultStreamTimes,
   stopping: new AbortController().signal,
   log: logToStderr,

@@ -4,9 +4,8 @@ import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { ControlPlaneConfig } from './env.ts'
-import { createApp } from './create-app.ts'
 import { defaultStreamTimes, type StreamTimes } from './events/stream-events.ts'
-import { makeOrderSigner } from './orders/order-signer.ts'
+import { openApp } from './open-app.ts'
 import { migrate } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
 import { describeError, logToStderr, type Log } from './web/log.ts'
@@ -39,7 +38,6 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
       log({ level: 'warning', event: 'connection-lost', ...describeError(error) }),
     ),
   )
-  const signer = await makeOrderSigner(options.signingKey)
   await migrate(database).catch((cause: unknown) => {
     throw new SyncError('database-unreachable', `The control plane's database cannot be used${codeOf(cause)}.`, {
       hint: 'Check DATABASE_URL, that the server runs, and that the user may create a schema there.',
@@ -63,12 +61,9 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
   const { port } = server.address() as AddressInfo
   const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
   // The app is made once we listen, because only then its own address is known.
-  const app = createApp({
+  const { app, kid } = await openApp(options, {
     database,
-    signer,
     origin: new URL(options.publicUrl ?? url).origin,
-    adminToken: options.adminToken,
-    lease: options.lease,
     stream: { ...defaultStreamTimes, ...options.stream },
     stopping: stopping.signal,
     log,
@@ -78,7 +73,7 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
   server.on('request', (incoming, outgoing) => void answer(incoming, outgoing))
   const resources = started.move()
   const close = async () => await resources.disposeAsync()
-  return { url, kid: signer.kid, close, [Symbol.asyncDispose]: close }
+  return { url, kid, close, [Symbol.asyncDispose]: close }
 }
 
 function codeOf(error: unknown): string {

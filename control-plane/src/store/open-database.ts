@@ -26,8 +26,15 @@ const STATEMENT_TIMEOUT_MS = 15_000
 // transaction, so it is safe behind a transaction pooler.
 const BEGIN = "begin; set local idle_in_transaction_session_timeout = '10s'; set local lock_timeout = '10s'"
 
-/** Opens lazily: nothing connects before the first query. `onError` hears of idle connections that broke. */
-export function openDatabase(url: string, onError: (error: Error) => void): Database {
+/**
+ * Opens lazily: nothing connects before the first query. `onError` hears of idle connections that broke; `onPool` is
+ * given the pool before its first use, for a platform that wants to know when connections are idle.
+ */
+export function openDatabase(
+  url: string,
+  onError: (error: Error) => void,
+  onPool: (pool: pg.Pool) => void = () => undefined,
+): Database {
   const pool = new pg.Pool({
     connectionString: url,
     max: MAX_CONNECTIONS,
@@ -38,6 +45,7 @@ export function openDatabase(url: string, onError: (error: Error) => void): Data
     application_name: 'multiboard-control-plane',
   })
   pool.on('error', onError)
+  onPool(pool)
   return {
     query: async (sql, values = []) => await rowsOf(pool, sql, values),
     transaction: async (work) => await inTransaction(pool, work),
