@@ -33,8 +33,9 @@ const policy = policySchema.parse({
     archive: { database: 'cold', sql: 'select 1 as id', fields: [{ name: 'title', type: 'string' }] },
   },
 })
+const NOW = new Date('2026-11-22T12:00:00Z')
 const ask = (params: unknown, archive?: ArchiveOrigin): string => {
-  const verdict = evaluatePolicy(policy, jobParamsSchema.parse(params) satisfies JobParams, archive)
+  const verdict = evaluatePolicy(policy, jobParamsSchema.parse(params) satisfies JobParams, { now: NOW, archive })
   if (verdict.allowed) return 'allowed'
   expect(verdict.message).toMatch(/\.$/)
   expect(verdict.hint).toMatch(/\.$/)
@@ -69,18 +70,19 @@ describe('the policy', () => {
   })
 
   test('lets an archive go where its source may flow, and a safety backup where it is from', () => {
+    const created_at = '2026-11-01T00:00:00Z'
     expect(restore('staging')).toBe('archive-unknown')
-    expect(restore('staging', { source: 'production', kind: 'export' })).toBe('allowed')
-    expect(restore('staging', { source: 'gone', kind: 'export' })).toBe('policy-denied')
-    expect(restore('staging', { source: 'staging', kind: 'safety-backup' })).toBe('allowed')
-    expect(restore('staging', { source: 'staging', kind: 'export' })).toBe('policy-denied')
-    expect(restore('production', { source: 'production', kind: 'safety-backup' })).toBe('target-protected')
+    expect(restore('staging', { source: 'production', kind: 'export', created_at })).toBe('allowed')
+    expect(restore('staging', { source: 'gone', kind: 'export', created_at })).toBe('policy-denied')
+    expect(restore('staging', { source: 'staging', kind: 'safety-backup', created_at })).toBe('allowed')
+    expect(restore('staging', { source: 'staging', kind: 'export', created_at })).toBe('policy-denied')
+    expect(restore('production', { source: 'production', kind: 'safety-backup', created_at })).toBe('target-protected')
   })
 
   test('lets be reindexed what a collection is made of, by the view of it as well', () => {
     const reindex = (source: string, collections?: string[]) => ({ kind: 'reindex', source, collections }) as const
     const decide = (rules: Rules, source: string, collections?: string[]): string => {
-      const verdict = evaluatePolicy(rules, jobParamsSchema.parse(reindex(source, collections)))
+      const verdict = evaluatePolicy(rules, jobParamsSchema.parse(reindex(source, collections)), { now: NOW })
       return verdict.allowed ? 'allowed' : verdict.code
     }
     for (const rules of [policy, viewPolicy(policy)]) {

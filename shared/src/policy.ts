@@ -90,6 +90,17 @@ function canonicalJson(value: unknown): string {
 export interface ArchiveOrigin {
   source: string
   kind: ArchiveKind
+  /** ISO 8601. */
+  created_at: string
+}
+
+/** What is not in the job itself and decides all the same. */
+export interface PolicyFacts {
+  now: Date
+  /** Of a restore. */
+  archive?: ArchiveOrigin | undefined
+  /** When jobs were begun on this target, in the day before `now`; in any order. */
+  begun?: readonly Date[]
 }
 
 export type PolicyVerdict =
@@ -98,10 +109,10 @@ export type PolicyVerdict =
 
 /**
  * What the agent says to a job. Pure, so that the control plane can show the answer in advance; the agent decides.
- * Deny by default. `archive` is needed for a restore. A safety backup may always go back to where it was taken from,
+ * Deny by default. `facts.archive` is needed for a restore. A safety backup may always go back to where it was taken from,
  * when that database is a target of some route.
  */
-export function evaluatePolicy(policy: Rules, params: JobParams, archive?: ArchiveOrigin): PolicyVerdict {
+export function evaluatePolicy(policy: Rules, params: JobParams, facts: PolicyFacts): PolicyVerdict {
   const named =
     params.kind === 'export' || params.kind === 'reindex'
       ? [params.source]
@@ -134,6 +145,7 @@ export function evaluatePolicy(policy: Rules, params: JobParams, archive?: Archi
         ? { allowed: true, route: undefined }
         : deny('policy-denied', `No route of the policy leads to "${params.target}".`, 'Only a target can be undone.')
     case 'restore': {
+      const { archive } = facts
       if (!archive)
         return deny('archive-unknown', 'The archive is not known.', 'List the archives and name one of them.')
       const isPutBack = archive.kind === 'safety-backup' && archive.source === params.target

@@ -18,7 +18,7 @@ export async function resolveUndo(
   signal: AbortSignal,
 ): Promise<JobParams> {
   const target = command.target ?? onlyTarget(context.policy)
-  const verdict = evaluatePolicy(context.policy, { kind: 'undo', target, job: SOME_JOB })
+  const verdict = evaluatePolicy(context.policy, { kind: 'undo', target, job: SOME_JOB }, { now: new Date() })
   // Before the target is asked: a denied database is not even looked at.
   if (!verdict.allowed) throw policyError(verdict)
   const job = command.job ?? (await findLastJob(context, target, signal))
@@ -27,7 +27,7 @@ export async function resolveUndo(
 
 function onlyTarget(policy: Policy): string {
   const targets = Object.keys(policy.databases).filter(
-    (target) => evaluatePolicy(policy, { kind: 'undo', target, job: SOME_JOB }).allowed,
+    (target) => evaluatePolicy(policy, { kind: 'undo', target, job: SOME_JOB }, { now: new Date() }).allowed,
   )
   const [only, ...others] = targets
   if (only !== undefined && others.length === 0) return only

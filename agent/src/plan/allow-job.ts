@@ -7,8 +7,8 @@ import { evaluatePolicy, policyError, type Policy, type Route } from '@multiboar
  * needed (an export, a safety backup put back). Throws the policy's refusal.
  */
 export function allowJob(policy: Policy, params: JobParams, archive?: Manifest): Route | undefined {
-  const origin = archive && { source: archive.source.database, kind: archive.kind }
-  const verdict = evaluatePolicy(policy, params, origin)
+  const origin = archive && { source: archive.source.database, kind: archive.kind, created_at: archive.created_at }
+  const verdict = evaluatePolicy(policy, params, { now: new Date(), archive: origin })
   if (!verdict.allowed) throw policyError(verdict)
   return verdict.route
 }

@@ -144,7 +144,7 @@ function checkPolicy({ policy_sha256, params }: Order, context: OrderContext): v
     })
   }
   if (params.kind !== 'restore') {
-    const verdict = evaluatePolicy(context.policy, params)
+    const verdict = evaluatePolicy(context.policy, params, { now: context.now() })
     if (!verdict.allowed) throw policyError(verdict)
   } else {
     checkRestoreTarget(params.target, context.policy)

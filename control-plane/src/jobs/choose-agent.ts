@@ -25,11 +25,12 @@ export async function chooseAgent(queries: Queries, params: JobParams, asked: st
   const archive = params.kind === 'restore' ? await originOf(queries, params.archive) : undefined
   const ordered = candidates.toSorted((a, b) => Number(b.id === archive?.agent) - Number(a.id === archive?.agent))
   const refusals: SyncError[] = []
+  const now = new Date()
   for (const { id, policy } of ordered) {
     // No archive was ever reported: which ones there are is for the agent to say.
     const isUnlisted =
       params.kind === 'restore' && archive === undefined && policy.databases[params.target] !== undefined
-    const verdict = evaluatePolicy(policy, params, archive)
+    const verdict = evaluatePolicy(policy, params, { now, archive })
     if (verdict.allowed || isUnlisted) return id
     refusals.push(policyError(verdict))
   }
