@@ -10,7 +10,7 @@ import { SyncError } from './sync-error.ts'
 export const REQUEST_SCHEME = 'MBS-JWS'
 const REQUEST_TYPE = 'multiboard-sync-request+jwt'
 const REQUEST_MAX_AGE_S = 60
-/** Clocks of a VPS and of a function may differ a little. */
+/** An agent's clock may be ahead so far. Behind it may be as much as a request lives: no tolerance lengthens that. */
 const CLOCK_TOLERANCE_S = 30
 
 export interface RequestFacts {
@@ -55,13 +55,16 @@ export function claimedAgent(authorization: string | undefined): string {
   throw unauthorized()
 }
 
-/** Verifies a request against the agent's public key. Returns its jti. Throws `unauthorized` for anything amiss. */
+/**
+ * Verifies a request against the agent's public key. Returns its jti, and how far the agent's clock is ahead of ours, in
+ * milliseconds, to about half a second and the request's way. Throws `unauthorized` for anything amiss.
+ */
 export async function verifyRequest(
   authorization: string | undefined,
   facts: RequestFacts,
   agent: string,
   key: CryptoKey,
-): Promise<{ jti: string }> {
+): Promise<{ jti: string; clockSkewMs: number }> {
   try {
     const { payload } = await jwtVerify(tokenOf(authorization), key, {
       algorithms: ['EdDSA'],
@@ -76,7 +79,11 @@ export async function verifyRequest(
     if (payload.aud !== facts.origin) throw new Error('aud')
     if (payload['htm'] !== facts.method || payload['htu'] !== facts.path) throw new Error('htu')
     if (payload['bh'] !== sha256(facts.body)) throw new Error('bh')
-    return { jti: String(payload.jti) }
+    // Numeric dates count whole seconds: on average half of one has passed.
+    const clockSkewMs = (payload.iat ?? 0) * 1000 + 500 - Date.now()
+    // jose's tolerance works in both directions.
+    if (clockSkewMs < -REQUEST_MAX_AGE_S * 1000 - 500) throw new Error('iat')
+    return { jti: String(payload.jti), clockSkewMs }
   } catch (cause) {
     throw unauthorized(cause)
   }
