@@ -16,6 +16,7 @@ export interface ControlPlaneConfig {
 }
 
 const textSchema = z.string('is missing')
+const databaseUrlSchema = textSchema.regex(/^postgres(ql)?:\/\//, 'must begin with postgres://')
 
 const durationSchema = (defaultMs: number, leastMs: number) =>
   z.coerce.number().int().min(leastMs).max(86_400_000).default(defaultMs)
@@ -40,7 +41,7 @@ const jwkSchema = textSchema
   )
 
 const envSchema = z.object({
-  DATABASE_URL: textSchema.regex(/^postgres(ql)?:\/\//, 'must begin with postgres://'),
+  DATABASE_URL: databaseUrlSchema,
   SIGNING_KEY: jwkSchema,
   PUBLIC_URL: textSchema.pipe(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
   ADMIN_TOKEN: textSchema.min(32, 'must have at least 32 characters'),
@@ -70,6 +71,15 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): ControlPlaneConfi
     host: data.HOST,
     port: data.PORT,
   }
+}
+
+/** All that the migrations need. Throws `config-invalid`. */
+export function readDatabaseUrl(env: NodeJS.ProcessEnv = process.env): string {
+  const parsed = databaseUrlSchema.safeParse(withoutEmpty(env)['DATABASE_URL'])
+  if (parsed.success) return parsed.data
+  throw new SyncError('config-invalid', `DATABASE_URL ${parsed.error.issues[0]?.message ?? 'is not usable'}.`, {
+    hint: 'It is the only setting that the migrations need; see .env.example.',
+  })
 }
 
 /** An empty variable, as compose files leave them, is one that is not set. */

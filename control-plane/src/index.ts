@@ -1,4 +1,4 @@
-import { attachDatabasePool } from '@vercel/functions'
+import { attachDatabasePool } from '@vercel/functions/db-connections'
 import type { Hono } from 'hono'
 import { readEnv } from './env.ts'
 import { defaultStreamTimes } from './events/stream-events.ts'

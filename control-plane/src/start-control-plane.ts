@@ -6,7 +6,7 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { ControlPlaneConfig } from './env.ts'
 import { defaultStreamTimes, type StreamTimes } from './events/stream-events.ts'
 import { openApp } from './open-app.ts'
-import { migrate } from './store/migrate.ts'
+import { migrate, migrationFailed } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
 import { describeError, logToStderr, type Log } from './web/log.ts'
 
@@ -39,10 +39,7 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
     ),
   )
   await migrate(database).catch((cause: unknown) => {
-    throw new SyncError('database-unreachable', `The control plane's database cannot be used${codeOf(cause)}.`, {
-      hint: 'Check DATABASE_URL, that the server runs, and that the user may create a schema there.',
-      cause,
-    })
+    throw migrationFailed(cause)
   })
 
   const stopping = new AbortController()

@@ -1,4 +1,5 @@
 import { readdir, readFile } from 'node:fs/promises'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Database } from './open-database.ts'
 
 // Our own number among the advisory locks of this database.
@@ -28,5 +29,14 @@ export async function migrate(database: Database): Promise<string[]> {
       await query('insert into multiboard.migrations (name) values ($1)', [name])
     }
     return missing
+  })
+}
+
+/** Of whatever `migrate` threw: what to look at. Names the error's code, never the URL. */
+export function migrationFailed(cause: unknown): SyncError {
+  const code = cause instanceof Error && 'code' in cause ? ` (${String(cause.code)})` : ''
+  return new SyncError('database-unreachable', `The control plane's database cannot be used${code}.`, {
+    hint: 'Check DATABASE_URL, that the server runs, and that the user may create a schema there.',
+    cause,
   })
 }
