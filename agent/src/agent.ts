@@ -7,6 +7,7 @@ import { finishJobs } from './finish-jobs.ts'
 import { log } from './log.ts'
 import type { AgentOptions, OpenedContext } from './open-context.ts'
 import { retryDelayMs } from './poll/retry-delay.ts'
+import type { Settings } from './reload-settings.ts'
 import { publishCatalogue } from './publish-catalogue.ts'
 import { settleUnfinished } from './settle-unfinished.ts'
 import { takeOrder } from './take-order.ts'
@@ -18,11 +19,13 @@ const POLL_JITTER = 0.2
 /**
  * The agent: settle what a crash left, then poll, take an order, run it, and poll again. It only ever calls out.
  * Ends when `draining` is aborted and no job runs. A control plane that is away is asked again for ever.
+ * An order is judged by the trust file and the policy as they are when it arrives, and its job keeps these to its end.
  */
-export async function runAgent(options: AgentOptions): Promise<void> {
-  const { opened, controlPlane, draining, stopping } = options
+export async function runAgent(options: Omit<AgentOptions, 'opened'> & { settings: Settings }): Promise<void> {
+  const { settings, controlPlane, draining, stopping } = options
   const bootId = randomUUID()
-  await using seen = await openSeenOrders(opened.context.stateDir)
+  const { context: first } = await settings.current()
+  await using seen = await openSeenOrders(first.stateDir)
   draining.addEventListener('abort', () =>
     log('info', 'Stopping: no new job begins. A second signal cancels a running one.'),
   )
@@ -31,7 +34,9 @@ export async function runAgent(options: AgentOptions): Promise<void> {
   let isPublished = false
   while (!draining.aborted) {
     let waitMs: number
+    const reloaded = settings.reloaded()
     try {
+      const opened = await settings.current()
       if (!isSettled) {
         await settleUnfinished(opened.context, draining)
         isSettled = true
@@ -41,7 +46,7 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       failures = 0
       if (!isPublished) isPublished = await publishCatalogue(opened.context, controlPlane, stopping)
       if (reply.order !== undefined) {
-        await takeOrder(options, seen, reply.order, serverDate)
+        await takeOrder({ ...options, opened: await settings.current() }, seen, reply.order, serverDate)
         continue
       }
       waitMs = reply.poll_after_ms * (1 - POLL_JITTER + 2 * POLL_JITTER * Math.random())
@@ -52,7 +57,8 @@ export async function runAgent(options: AgentOptions): Promise<void> {
       waitMs = retryDelayMs(error, failures)
       log('warning', error.message, { code: error.code, hint: error.hint, again_in_ms: waitMs })
     }
-    await sleep(waitMs, undefined, { signal: draining }).catch(() => undefined)
+    const awake = AbortSignal.any([draining, reloaded])
+    await sleep(waitMs, undefined, { signal: awake }).catch(() => undefined)
   }
 }
 

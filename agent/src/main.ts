@@ -18,6 +18,7 @@ import { readEnv, type AgentEnv } from './env.ts'
 import { log, logFailure } from './log.ts'
 import { openContext, type OpenedContext } from './open-context.ts'
 import { connectControlPlane } from './poll/control-plane-client.ts'
+import { openSettings } from './reload-settings.ts'
 
 /** The only place that ends the process. */
 const EXIT = { succeeded: 0, failed: 1, canceled: 1, refused: 3 } as const
@@ -64,8 +65,10 @@ async function execute(command: Command): Promise<number> {
         version: context.version,
       })
       log('info', 'The agent polls.', { agent: context.agent, version: context.version, kid: key.kid })
+      const settings = openSettings(env, opened)
+      process.on('SIGHUP', () => settings.reload())
       await runAgent({
-        opened,
+        settings,
         controlPlane,
         issuer: new URL(env.CONTROL_PLANE_URL).origin,
         draining: first,

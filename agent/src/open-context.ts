@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { openObjectStore } from './archive/object-store.ts'
 import { manifestSigner, manifestTrust } from './archive/sign-manifest.ts'
 import { readKey, type AgentKey } from './config/read-key.ts'
-import { readPolicy } from './config/read-policy.ts'
+import { readPolicy, type LoadedPolicy } from './config/read-policy.ts'
 import { databaseUrls, searchServer, type AgentContext } from './context.ts'
 import type { AgentEnv } from './env.ts'
 import type { ControlPlane } from './poll/control-plane-client.ts'
@@ -29,7 +29,7 @@ export interface AgentOptions {
 
 /** Reads everything the agent is configured with. Throws `config-invalid`, `key-missing`. Connects to nothing. */
 export async function openContext(env: AgentEnv): Promise<OpenedContext> {
-  const { policy, sha256 } = await readPolicy(env.AGENT_CONFIG)
+  const loaded = await readPolicy(env.AGENT_CONFIG)
   const key = await readKey(env.AGENT_KEY_FILE)
   const trust = await readTrustFile(env.TRUST_FILE)
   const store = openObjectStore({
@@ -45,20 +45,34 @@ export async function openContext(env: AgentEnv): Promise<OpenedContext> {
     agent: env.AGENT_ID,
     version: await readVersion(),
     stateDir: env.AGENT_STATE_DIR,
-    policy,
-    policySha256: sha256,
+    ...policyParts(env, loaded),
     store,
     prefix: env.S3_PREFIX,
     signer: manifestSigner(key.privateKey, key.kid),
-    // Its own archives are always trusted; those of other or former agents only when the trust file says so.
-    trust: manifestTrust(async (kid) =>
-      kid === key.kid ? key.publicKey : await trust.findArchiveKey(kid, new Date()),
-    ),
-    databaseUrl: databaseUrls(policy, env.databaseUrl),
+    trust: archiveTrust(key, trust),
     ...searchServer(env),
   }
   const redact = createRedactor(env.secrets)
   return { context, key, trust, redact, [Symbol.asyncDispose]: async () => await store[Symbol.asyncDispose]() }
+}
+
+/** The same agent under other rules, trusting other keys. What was given stays as it is; both share what is open. */
+export function withSettings(
+  opened: OpenedContext,
+  env: AgentEnv,
+  { loaded, trust }: { loaded: LoadedPolicy; trust: Trust },
+): OpenedContext {
+  const context = { ...opened.context, ...policyParts(env, loaded), trust: archiveTrust(opened.key, trust) }
+  return { ...opened, context, trust }
+}
+
+function policyParts(env: AgentEnv, { policy, sha256 }: LoadedPolicy) {
+  return { policy, policySha256: sha256, databaseUrl: databaseUrls(policy, env.databaseUrl) }
+}
+
+/** Its own archives are always trusted; those of other or former agents only when the trust file says so. */
+function archiveTrust(key: AgentKey, trust: Trust): AgentContext['trust'] {
+  return manifestTrust(async (kid) => (kid === key.kid ? key.publicKey : await trust.findArchiveKey(kid, new Date())))
 }
 
 async function readVersion(): Promise<string> {
