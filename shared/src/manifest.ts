@@ -95,19 +95,21 @@ export const manifestSchema = z.strictObject({
 export type Manifest = z.infer<typeof manifestSchema>
 
 /** What the control plane is told of an archive: names and numbers. */
-export const archiveSummarySchema = z.object({
-  id: archiveIdSchema,
-  kind: archiveKindSchema,
-  source: databaseNameSchema,
-  job: z.string(),
-  created_at: z.iso.datetime(),
-  server_version: z.int(),
-  tables: z.array(z.object({ name: z.string(), rows: rowsSchema, bytes: bytesSchema })),
-  rows: rowsSchema,
-  bytes: bytesSchema,
-  compressed_bytes: bytesSchema,
-  manifest_sha256: sha256Schema,
-  /** Objects that the manifest names and the bucket lacks. */
-  missing: z.array(z.string()).default([]),
-})
+export const archiveSummarySchema = z
+  .object({
+    id: archiveIdSchema,
+    kind: archiveKindSchema,
+    source: databaseNameSchema,
+    job: z.string(),
+    created_at: z.iso.datetime(),
+    server_version: z.int(),
+    tables: z.array(z.object({ name: z.string(), rows: rowsSchema, bytes: bytesSchema })),
+    rows: rowsSchema,
+    bytes: bytesSchema,
+    compressed_bytes: bytesSchema,
+    manifest_sha256: sha256Schema,
+    /** Objects that the manifest names and the bucket lacks. */
+    missing: z.array(z.string()).default([]),
+  })
+  .meta({ id: 'ArchiveSummary' })
 export type ArchiveSummary = z.infer<typeof archiveSummarySchema>

@@ -104,34 +104,36 @@ export const receiptSchema = z.object({
 export type Receipt = z.infer<typeof receiptSchema>
 
 /** The end of a job: the command line prints it, the agent completes with it, the API shows it. */
-export const jobResultSchema = z.object({
-  outcome: outcomeSchema,
-  code: codeSchema.optional(),
-  message: textSchema.optional(),
-  hint: textSchema.optional(),
-  details: z.array(textSchema).max(1000).optional(),
-  engine: engineSchema.optional(),
-  target_state: targetStateSchema,
-  receipt: receiptSchema.optional(),
-  archive: archiveSummarySchema.optional(),
-  safety_backup: archiveSummarySchema.optional(),
-  tables: z.int().nonnegative(),
-  rows: z.int().nonnegative(),
-  /** Uncompressed COPY text. */
-  bytes: z.int().nonnegative(),
-  /** What was or would be done; of a dry run all there is. */
-  plan: planViewSchema.optional(),
-  /** Table by table, of a job that succeeded. At most 2,000. */
-  proof: z.array(tableProofSchema).max(2000).optional(),
-  /** True when the replaced tables are kept, so that an undo takes a moment. */
-  undoable: z.boolean().optional(),
-  /** Rows written to the replaced tables while the job ran: they are in the previous tables, not in the new ones. */
-  late_writes: z.int().nonnegative().optional(),
-  /** What became of the search index. A job that succeeded may have left it stale: `reindex` mends that alone. */
-  search: searchResultSchema.optional(),
-  seconds: z.number().nonnegative(),
-  peak_rss_mb: z.number().nonnegative(),
-})
+export const jobResultSchema = z
+  .object({
+    outcome: outcomeSchema,
+    code: codeSchema.optional(),
+    message: textSchema.optional(),
+    hint: textSchema.optional(),
+    details: z.array(textSchema).max(1000).optional(),
+    engine: engineSchema.optional(),
+    target_state: targetStateSchema,
+    receipt: receiptSchema.optional(),
+    archive: archiveSummarySchema.optional(),
+    safety_backup: archiveSummarySchema.optional(),
+    tables: z.int().nonnegative(),
+    rows: z.int().nonnegative(),
+    /** Uncompressed COPY text. */
+    bytes: z.int().nonnegative(),
+    /** What was or would be done; of a dry run all there is. */
+    plan: planViewSchema.optional(),
+    /** Table by table, of a job that succeeded. At most 2,000. */
+    proof: z.array(tableProofSchema).max(2000).optional(),
+    /** True when the replaced tables are kept, so that an undo takes a moment. */
+    undoable: z.boolean().optional(),
+    /** Rows written to the replaced tables while the job ran: they are in the previous tables, not in the new ones. */
+    late_writes: z.int().nonnegative().optional(),
+    /** What became of the search index. A job that succeeded may have left it stale: `reindex` mends that alone. */
+    search: searchResultSchema.optional(),
+    seconds: z.number().nonnegative(),
+    peak_rss_mb: z.number().nonnegative(),
+  })
+  .meta({ id: 'JobResult' })
 export type JobResult = z.infer<typeof jobResultSchema>
 
 export const completeRequestSchema = z.strictObject({
@@ -148,29 +150,31 @@ export const archivesRequestSchema = z.strictObject({ archives: z.array(archiveS
 export type ArchivesRequest = z.infer<typeof archivesRequestSchema>
 
 /** A job as people see it. In lists its result comes without plan and proof. */
-export const jobViewSchema = z.object({
-  id: jobIdSchema,
-  agent: agentIdSchema,
-  params: jobParamsSchema,
-  state: z.enum(jobStates),
-  phase: phaseSchema.nullable(),
-  target_state: targetStateSchema,
-  requested_by: z.string(),
-  created_at: z.iso.datetime(),
-  started_at: z.iso.datetime().nullable(),
-  finished_at: z.iso.datetime().nullable(),
-  cancel_requested_at: z.iso.datetime().nullable(),
-  start_before: z.iso.datetime(),
-  stalled_ms: z.int().nullable(),
-  progress: progressSchema.nullable(),
-  result: jobResultSchema.nullable(),
-  /** The job that put back what this one had replaced. */
-  undone_by: jobIdSchema.nullable(),
-  /** Of a refusal or failure, also before there is a result. */
-  code: z.string().nullable(),
-  message: z.string().nullable(),
-  hint: z.string().nullable(),
-})
+export const jobViewSchema = z
+  .object({
+    id: jobIdSchema,
+    agent: agentIdSchema,
+    params: jobParamsSchema,
+    state: z.enum(jobStates),
+    phase: phaseSchema.nullable(),
+    target_state: targetStateSchema,
+    requested_by: z.string(),
+    created_at: z.iso.datetime(),
+    started_at: z.iso.datetime().nullable(),
+    finished_at: z.iso.datetime().nullable(),
+    cancel_requested_at: z.iso.datetime().nullable(),
+    start_before: z.iso.datetime(),
+    stalled_ms: z.int().nullable(),
+    progress: progressSchema.nullable(),
+    result: jobResultSchema.nullable(),
+    /** The job that put back what this one had replaced. */
+    undone_by: jobIdSchema.nullable(),
+    /** Of a refusal or failure, also before there is a result. */
+    code: z.string().nullable(),
+    message: z.string().nullable(),
+    hint: z.string().nullable(),
+  })
+  .meta({ id: 'Job' })
 export type JobView = z.infer<typeof jobViewSchema>
 
 /** Seconds until the job must have been begun; then it expires. */
@@ -186,6 +190,13 @@ export const createJobSchema = z
     return z.NEVER
   })
 export type CreateJob = z.infer<typeof createJobSchema>
+
+/** The same as callers write it: what the document of the API shows. */
+export const createJobBodySchema = z.union(
+  jobParamsSchema.options.map((params) =>
+    params.extend({ agent: agentIdSchema.optional(), start_within_seconds: startWithinSchema }),
+  ),
+)
 
 /** Body of POST /v1/jobs/:id/undo; may be left out. */
 export const undoJobSchema = z.strictObject({
@@ -203,5 +214,7 @@ export const problemSchema = z.looseObject({
   retryable: z.boolean().optional(),
   errors: z.array(z.object({ field: z.string(), message: z.string() })).optional(),
   ack_aseq: z.int().optional(),
+  /** The request's id, as in x-request-id. */
+  instance: z.string().optional(),
 })
 export type Problem = z.infer<typeof problemSchema>

@@ -103,6 +103,8 @@ export type SyncErrorCode =
   | 'invalid-request'
   | 'malformed-json'
   | 'body-too-large'
+  | 'unsupported-media-type'
+  | 'method-not-allowed'
   | 'idempotency-conflict'
   | 'idempotency-busy'
   | 'conflict'

@@ -3,6 +3,19 @@ import { z } from 'zod'
 const DEFAULT_LIMIT = 50
 const MAX_LIMIT = 100
 
+/** The same, as callers see it. */
+export const pageQuery = z.object({
+  limit: z.int().min(1).max(MAX_LIMIT).default(DEFAULT_LIMIT),
+  cursor: z.string().max(400).optional().meta({ description: '`next` of the page before.' }),
+})
+
+export const linkHeader = { Link: 'The next page, with rel="next" (RFC 8288).' }
+
+/** A page's body. */
+export function pageOf(name: string, item: z.ZodType) {
+  return z.object({ [name]: z.array(item), next: z.string().nullable() })
+}
+
 /** `?limit=` and `?cursor=` of a list. A cursor is opaque outside: the last row's sort key. */
 export function pageSchema<Key>(key: z.ZodType<Key>) {
   return z.object({

@@ -22,6 +22,7 @@ const statusOf: Partial<Record<SyncErrorCode, number>> = {
   'agent-revoked': 403,
   'enrollment-refused': 403,
   'not-found': 404,
+  'method-not-allowed': 405,
   conflict: 409,
   'idempotency-busy': 409,
   'stale-epoch': 409,
@@ -30,6 +31,7 @@ const statusOf: Partial<Record<SyncErrorCode, number>> = {
   'too-late': 409,
   'nothing-to-undo': 409,
   'body-too-large': 413,
+  'unsupported-media-type': 415,
   'event-gap': 416,
   'rate-limited': 429,
   internal: 500,
@@ -37,8 +39,12 @@ const statusOf: Partial<Record<SyncErrorCode, number>> = {
 // What a person asked for is well formed and cannot be done: unknown names, the policy's no, a key used twice.
 const OTHERWISE = 422
 
+export function statusOfCode(code: SyncErrorCode): number {
+  return statusOf[code] ?? OTHERWISE
+}
+
 export function problemResponse(error: SyncError, requestId: string): Response {
-  const status = statusOf[error.code] ?? OTHERWISE
+  const status = statusOfCode(error.code)
   const problem: Problem = {
     type: `urn:multiboard-sync:problem:${error.code}`,
     title: error.message,

@@ -1,0 +1,21 @@
+import { createApp } from '../../control-plane/src/create-app.ts'
+import { documentApi } from '../../control-plane/src/web/api-document.ts'
+
+/** The document's text, from the routes. Nothing is asked of a database or a key: routes are made and not called. */
+export async function makeDocument(): Promise<string> {
+  const unused = () => {
+    throw new Error('describing a route does not call it')
+  }
+  const app = createApp({
+    database: { query: unused, transaction: unused, [Symbol.asyncDispose]: unused },
+    signer: { kid: 'none', sign: unused },
+    origin: 'http://localhost',
+    adminToken: '',
+    issuers: [],
+    lease: { leaseMs: 1, graceMs: 1 },
+    stream: { pollMs: 1, heartbeatMs: 1, rotateMs: 1 },
+    stopping: new AbortController().signal,
+    log: unused,
+  })
+  return `${JSON.stringify(await documentApi(app), null, 2)}\n`
+}
