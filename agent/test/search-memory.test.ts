@@ -75,7 +75,7 @@ async function startSink(): Promise<Sink> {
 function start(sink: Sink): { child: ChildProcess; measured: Promise<Measured> } {
   const order = { database: database.url, typesense: sink.url, select }
   const child = fork(program, [JSON.stringify(order)], {
-    execArgv: ['--max-semi-space-size=4'],
+    execArgv: ['--max-semi-space-size=4', '--expose-gc'],
     env: { ...process.env, MALLOC_ARENA_MAX: '2' },
   })
   const ended = once(child, 'exit').then(([code]) => {

@@ -87,11 +87,17 @@ async function fromIndex(work: Work, { atMost }: Question): Promise<Found | Full
 
 /** Waits for the search server, never for a database that is gone with its snapshot. */
 async function load({ run, patience, open, collection }: Work): Promise<number> {
-  const { typesense, signal } = run
+  const { typesense, reporter, signal } = run
   const into = `${indexedTable.name} ${indexedTable.columns}`
   const loaded = await patience.ask(async () => {
     try {
-      return await loadIndex(open.session, { typesense, collection: collection.name, into, signal })
+      return await loadIndex(open.session, {
+        typesense,
+        collection: collection.name,
+        into,
+        onDocuments: (documents) => reporter.progress({ documents, documentsTotal: collection.documents }),
+        signal,
+      })
     } catch (error) {
       if (!(error instanceof SyncError) || error.code.startsWith('search-')) throw error
       return error

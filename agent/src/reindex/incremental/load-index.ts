@@ -4,6 +4,7 @@ import copyStreams from 'pg-copy-streams'
 import { fromPgError } from '../../postgres/pg-error.ts'
 import type { Session } from '../../postgres/session.ts'
 import type { Typesense } from '../../typesense/typesense.ts'
+import { watchExport } from './watch-export.ts'
 
 export interface IndexToLoad {
   typesense: Typesense
@@ -11,6 +12,8 @@ export interface IndexToLoad {
   collection: string
   /** A temporary table with a column for the documents, as SQL: `pg_temp.indexed (document)`. */
   into: string
+  /** Told again and again how many documents have come. */
+  onDocuments?: (documents: number) => void
   signal: AbortSignal
 }
 
@@ -21,7 +24,7 @@ export interface IndexToLoad {
  */
 export async function loadIndex(
   session: Session,
-  { typesense, collection, into, signal }: IndexToLoad,
+  { typesense, collection, into, onDocuments = () => undefined, signal }: IndexToLoad,
 ): Promise<number> {
   const doing = `loading the documents of ${collection} into the database ${session.database}`
   await session.run('savepoint multiboard_sync_load')
@@ -31,7 +34,7 @@ export async function loadIndex(
     const copy = session.client.query(
       copyStreams.from(`copy ${into} from stdin (format csv, quote E'\\x01', delimiter E'\\x02')`),
     )
-    await pipeline(lines, copy, { signal })
+    await pipeline(lines, watchExport(onDocuments), copy, { signal })
     await session.run('release savepoint multiboard_sync_load')
     return copy.rowCount
   } catch (error) {
