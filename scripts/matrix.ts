@@ -12,12 +12,13 @@ import type { JsonTestResults } from 'vitest/node'
  *
  *   --majors 13,15,17,18      default: all four
  *   --project servers,swap    servers: those of every day; swap: all that a swap keeps, refuses and survives;
- *                             search: the search index; matrix: crashes. Default: all four
+ *                             search: the search index; trust: histories, forged orders, killed connections;
+ *                             matrix: crashes. Default: all five
  *   --report file.json        the sums, under the names of the runner's own report
  */
 
 const DEFAULT_MAJORS = '13,15,17,18'
-const DEFAULT_PROJECTS = 'servers,swap,search,matrix'
+const DEFAULT_PROJECTS = 'servers,swap,search,trust,matrix'
 
 interface Counts {
   passed: number
