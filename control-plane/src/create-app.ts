@@ -2,6 +2,7 @@ import { toSyncError, SyncError } from '@multiboard-sync/shared/sync-error'
 import { Hono } from 'hono'
 import { requestId, type RequestIdVariables } from 'hono/request-id'
 import { agentRoutes } from './agents/agent-routes.ts'
+import { enrollRoutes } from './agents/enroll-routes.ts'
 import { registryRoutes } from './agents/registry-routes.ts'
 import { requireAgent } from './agents/require-agent.ts'
 import { archiveRoutes } from './archives/archive-routes.ts'
@@ -51,8 +52,11 @@ export function createApp(control: ControlPlane) {
   })
   app.use('/v1/agent/*', requireAgent(control))
   app.route('/v1/agent', agentRoutes(control))
-  const person = requirePerson(control)
-  for (const path of ['jobs', 'archives', 'agents']) app.use(`/v1/${path}/*`, person)
+  app.route('/v1', enrollRoutes(control))
+  // An agent that asks for what we do not have is told so, and not to log in.
+  app.all('/v1/agent/*', (c) => c.notFound())
+  // What anybody may call stands above this line. Below it nothing is reached but by a person with the role for it.
+  app.use('/v1/*', requirePerson(control))
   app.route('/v1', jobRoutes(control))
   app.route('/v1', eventRoutes(control))
   app.route('/v1', archiveRoutes(control))

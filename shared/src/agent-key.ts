@@ -81,11 +81,10 @@ export async function proveKey(purpose: ProofPurpose, key: CryptoKey): Promise<s
 
 /** The key whose private half made this proof, for exactly this purpose. Throws `enrollment-refused`. */
 export async function verifyKeyProof(
-  { public_jwk, proof }: { public_jwk: JWK; proof: string },
+  { public_jwk: { kty, crv, x }, proof }: Pick<RotateRequest, 'public_jwk' | 'proof'>,
   purpose: ProofPurpose,
 ): Promise<ProvenKey> {
-  const { kty, crv, x } = public_jwk
-  const jwk = { ...(kty === undefined ? {} : { kty }), ...(crv === undefined ? {} : { crv }), ...(x ? { x } : {}) }
+  const jwk = { kty, crv, x }
   try {
     const key = await importJWK(jwk, 'EdDSA')
     if (key instanceof Uint8Array) throw new TypeError('not an asymmetric key')

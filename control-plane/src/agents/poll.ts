@@ -16,7 +16,7 @@ const BUSY_POLL_MS = 2000
  */
 export async function poll(
   control: ControlPlane,
-  agent: { id: string; jti: string },
+  agent: { id: string; jti: string; clockSkewMs?: number },
   request: PollRequest,
 ): Promise<PollReply> {
   const seen = await recordPoll(control, agent, request)
@@ -60,7 +60,7 @@ function jobsToStop(running: PollRequest['running'], known: readonly KnownJob[])
 
 async function recordPoll(
   { database }: ControlPlane,
-  agent: { id: string; jti: string },
+  agent: { id: string; jti: string; clockSkewMs?: number },
   request: PollRequest,
 ): Promise<Seen> {
   const [seen] = await database.query<Seen>(writeAndLook, [
@@ -73,6 +73,7 @@ async function recordPoll(
     request.policy_sha256,
     JSON.stringify(request.trusted_kids),
     JSON.stringify(request.databases),
+    agent.clockSkewMs ?? null,
   ])
   if (!seen) throw new Error('a poll returned no row')
   return seen
@@ -81,7 +82,8 @@ async function recordPoll(
 const writeAndLook = `
   with seen as (
     update multiboard.agents set
-      last_seen_at = now(), version = $4, boot_id = $5, policy = $6, policy_sha256 = $7, trusted_kids = $8, databases = $9
+      last_seen_at = now(), version = $4, boot_id = $5, policy = $6, policy_sha256 = $7, trusted_kids = $8, databases = $9,
+      clock_skew_ms = $10
     where id = $1
   )
   select
