@@ -1,5 +1,6 @@
 import type { StreamTimes } from './events/stream-events.ts'
 import type { OrderSigner } from './orders/order-signer.ts'
+import type { Issuer } from './people/issuer.ts'
 import type { Database } from './store/open-database.ts'
 import type { Log } from './web/log.ts'
 
@@ -15,7 +16,10 @@ export interface ControlPlane {
   signer: OrderSigner
   /** Of PUBLIC_URL: the issuer of orders, the audience of agents' requests. */
   origin: string
-  adminToken: string
+  /** Opens every door, for a first start. */
+  adminToken?: string | undefined
+  /** Whose JWTs prove a person. */
+  issuers?: readonly Issuer[] | undefined
   lease: LeaseTimes
   stream: StreamTimes
   /** Aborts when the process stops: streams end, so that clients reconnect elsewhere. */

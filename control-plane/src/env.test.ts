@@ -36,7 +36,7 @@ test('all mistakes are told at once', () => {
   const { code, details } = mistakesOf({ PORT: 'x', LEASE_MS: '0' })
   expect(code).toBe('config-invalid')
   const names = details.map((line) => line.split(':')[0])
-  expect(names).toEqual(['DATABASE_URL', 'SIGNING_KEY', 'PUBLIC_URL', 'ADMIN_TOKEN', 'PORT', 'LEASE_MS'])
+  expect(names).toEqual(['DATABASE_URL', 'SIGNING_KEY', 'PUBLIC_URL', 'PORT', 'LEASE_MS'])
 })
 
 test('no value is printed, however wrong', () => {

@@ -3,13 +3,15 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { JWK } from 'jose'
 import { z } from 'zod'
 import type { LeaseTimes } from './control-plane.ts'
+import { issuersSchema, type Issuer } from './people/issuer.ts'
 
 export interface ControlPlaneConfig {
   databaseUrl: string
   signingKey: JWK
   /** Where people and agents reach us; its origin is in every signature. Under Node, default: the address we listen on. */
   publicUrl?: string
-  adminToken: string
+  adminToken?: string | undefined
+  issuers?: readonly Issuer[] | undefined
   lease: LeaseTimes
   host: string
   port: number
@@ -24,27 +26,28 @@ const durationSchema = (defaultMs: number, leastMs: number) =>
 /** Agents renew four times a lease and want five seconds left for a commit; with less than this no job could ever commit. */
 const LEAST_LEASE_MS = 10_000
 
-const jwkSchema = textSchema
-  .transform((text, context) => {
-    try {
-      return JSON.parse(text) as unknown
-    } catch {
-      context.addIssue({ code: 'custom', message: 'is not JSON' })
-      return z.NEVER
-    }
-  })
-  .pipe(
-    z.looseObject(
-      { kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string(), d: z.string() },
-      'is not a private Ed25519 key as a JWK',
-    ),
-  )
+const jsonSchema = textSchema.transform((text, context) => {
+  try {
+    return JSON.parse(text) as unknown
+  } catch {
+    context.addIssue({ code: 'custom', message: 'is not JSON' })
+    return z.NEVER
+  }
+})
+
+const jwkSchema = jsonSchema.pipe(
+  z.looseObject(
+    { kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string(), d: z.string() },
+    'is not a private Ed25519 key as a JWK',
+  ),
+)
 
 const envSchema = z.object({
   DATABASE_URL: databaseUrlSchema,
   SIGNING_KEY: jwkSchema,
   PUBLIC_URL: textSchema.pipe(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })),
-  ADMIN_TOKEN: textSchema.min(32, 'must have at least 32 characters'),
+  ADMIN_TOKEN: z.string().min(32, 'must have at least 32 characters').optional(),
+  PEOPLE_ISSUERS: jsonSchema.pipe(issuersSchema).optional(),
   PORT: z.coerce.number().int().min(0).max(65_535).default(8787),
   HOST: z.string().default('127.0.0.1'),
   LEASE_MS: durationSchema(90_000, LEAST_LEASE_MS),
@@ -67,6 +70,7 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): ControlPlaneConfi
     signingKey: data.SIGNING_KEY,
     publicUrl: data.PUBLIC_URL,
     adminToken: data.ADMIN_TOKEN,
+    issuers: data.PEOPLE_ISSUERS,
     lease: { leaseMs: data.LEASE_MS, graceMs: data.LEASE_GRACE_MS },
     host: data.HOST,
     port: data.PORT,

@@ -8,7 +8,7 @@ type Place = Pick<ControlPlane, 'database' | 'origin' | 'stream' | 'stopping' | 
 
 /** The app of a configuration, the same for a process, for a function, and for tests that make one for each request. */
 export async function openApp(config: Omit<ControlPlaneConfig, 'databaseUrl' | 'host' | 'port'>, place: Place) {
-  const { adminToken, lease, signingKey } = config
+  const { adminToken, issuers, lease, signingKey } = config
   const signer = await makeOrderSigner(signingKey)
-  return { app: createApp({ ...place, signer, adminToken, lease }), kid: signer.kid }
+  return { app: createApp({ ...place, signer, adminToken, issuers, lease }), kid: signer.kid }
 }

@@ -1,31 +1,44 @@
-import { createHash, timingSafeEqual } from 'node:crypto'
-import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { createMiddleware } from 'hono/factory'
 import type { ControlPlane } from '../control-plane.ts'
-import type { PersonEnv } from './person.ts'
+import { checkOrigin, originOf } from './check-origin.ts'
+import { findSession } from './find-session.ts'
+import { requireRole, type Person, type PersonEnv } from './person.ts'
+import { makeProver, unauthorized } from './prove-person.ts'
+import { roleFor } from './role-for.ts'
+import { readSessionCookie } from './session-cookie.ts'
 
-/** Lets through who brings the admin token, and remembers that people are here, so that agents poll faster. */
-export function requirePerson({ adminToken, database }: ControlPlane) {
-  const expected = sha256(adminToken)
+/**
+ * Lets through who proves who they are, by a bearer token or by the cookie of a session, and has the role that the call
+ * needs. Remembers that people are here, so that agents poll faster. A caller proven before, by a stream's ticket, is
+ * taken as they are.
+ */
+export function requirePerson(control: ControlPlane) {
+  const prove = makeProver(control)
   return createMiddleware<PersonEnv>(async function person(c, next) {
-    const [scheme, token] = c.req.header('authorization')?.split(' ') ?? []
-    // Equal lengths by hashing, compared in constant time: neither length nor prefix of the token can be measured.
-    if (scheme?.toLowerCase() !== 'bearer' || !token || !timingSafeEqual(sha256(token), expected)) {
-      throw new SyncError('unauthorized', 'The request carries no valid token.', {
-        hint: 'Send the header "authorization: Bearer <ADMIN_TOKEN>".',
-      })
-    }
-    c.set('person', { name: 'admin', role: 'admin', via: 'admin-token' })
-    await database.query(notePeople)
+    const proven = (c.get('person') as Person | undefined) ?? (await callerOf(c.req.raw, readCookie(c)))
+    requireRole(proven, roleFor(c.req.method, c.req.path))
+    c.set('person', proven)
     await next()
   })
+
+  function readCookie(c: Parameters<typeof readSessionCookie>[0]): string | undefined {
+    return readSessionCookie(c, control.origin)
+  }
+
+  /** The header counts before the cookie: who sends one means it, and no other site can make a browser send it. */
+  async function callerOf(request: Request, cookie: string | undefined): Promise<Person> {
+    const authorization = request.headers.get('authorization')
+    if (authorization !== null) return (await prove(bearerOf(authorization))).person
+    if (cookie === undefined) throw unauthorized()
+    checkOrigin(originOf(request), control.origin)
+    const session = await findSession(control.database, cookie, control.adminToken)
+    if (!session) throw unauthorized()
+    return { name: session.subject, role: session.role, via: 'session' }
+  }
 }
 
-// Written at most every half minute: reading a page must not cost a write each time.
-const notePeople = `
-  update multiboard.people_activity set at = now() where at < now() - interval '30 seconds'
-`
-
-function sha256(text: string): Buffer {
-  return createHash('sha256').update(text).digest()
+function bearerOf(authorization: string): string {
+  const [scheme, token] = authorization.split(' ')
+  if (scheme?.toLowerCase() !== 'bearer' || !token) throw unauthorized()
+  return token
 }

@@ -39,6 +39,8 @@ create table multiboard.sessions (
   id_sha256 bytea primary key,
   subject text not null,
   role text not null check (role in ('viewer', 'operator', 'admin')),
+  -- the token it was begun with, whose end is its end too
+  token text references multiboard.api_tokens,
   created_at timestamptz not null default now(),
   expires_at timestamptz not null
 );
@@ -55,6 +57,15 @@ create table multiboard.audit (
   prev_hash bytea not null,
   hash bytea not null
 );
+create index audit_objects on multiboard.audit (object);
+
+-- Against slips and injected statements. Whoever owns the table can take this away: that is what the hashes are for.
+create function multiboard.refuse_audit_change() returns trigger language plpgsql as $$
+begin
+  raise exception 'the audit is append-only';
+end $$;
+create trigger audit_is_append_only before update or delete or truncate on multiboard.audit
+  for each statement execute function multiboard.refuse_audit_change();
 
 -- How often somebody has called within the current window. Lost with a crash, which harms nobody.
 create unlogged table multiboard.rate_limits (
