@@ -14,7 +14,7 @@ import { jobStates } from './job-state.ts'
 import { archiveSummarySchema } from './manifest.ts'
 import { sha256Schema } from './order.ts'
 import { planViewSchema, tableProofSchema } from './plan.ts'
-import { policyViewSchema } from './policy.ts'
+import { policyViewSchema } from './policy-view.ts'
 import { searchResultSchema } from './search.ts'
 
 /**
@@ -147,6 +147,7 @@ export type CompleteRequest = z.infer<typeof completeRequestSchema>
 export const completeReplySchema = z.looseObject({ state: z.string(), ack_aseq: z.int().nonnegative() })
 
 export const archivesRequestSchema = z.strictObject({ archives: z.array(archiveSummarySchema).max(500) })
+export const archivesReplySchema = z.looseObject({ archives: z.int().nonnegative() })
 export type ArchivesRequest = z.infer<typeof archivesRequestSchema>
 
 /** A job as people see it. In lists its result comes without plan and proof. */

@@ -97,7 +97,6 @@ function parametersOf(route: Description): NonNullable<Operation['parameters']> 
   const named = [
     ...(route.idempotent ? ['IdempotencyKey'] : []),
     ...(route.revalidated ? ['IfNoneMatch'] : []),
-    ...(route.ticket ? ['Ticket'] : []),
   ]
   return [
     ...inPath,
