@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
@@ -8,6 +8,7 @@ import { defaultStreamTimes, type StreamTimes } from './events/stream-events.ts'
 import { openApp } from './open-app.ts'
 import { migrate, migrationFailed } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
+import { closeServer } from './web/close-server.ts'
 import { describeError, logToStderr, type Log } from './web/log.ts'
 
 export interface StartOptions extends ControlPlaneConfig {
@@ -23,11 +24,6 @@ export interface RunningControlPlane extends AsyncDisposable {
   /** Lets requests end, streams first; twice is once. */
   close(): Promise<void>
 }
-
-// A connection that was busy when we began to close becomes idle later, and would then be kept alive for seconds.
-const CLOSE_IDLE_EVERY_MS = 20
-// A request takes milliseconds; what is not done by then is a client that does not read.
-const CLOSE_TIMEOUT_MS = 5000
 
 /** Migrates the database, then listens. Throws when the database or the port cannot be had; leaves nothing open then. */
 export async function startControlPlane(options: StartOptions): Promise<RunningControlPlane> {
@@ -75,15 +71,4 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
 
 function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? ` (${String(error.code)})` : ''
-}
-
-/** No new connections; those at work may finish, those that are idle end, and what is left after a while is cut. */
-async function closeServer(server: Server): Promise<void> {
-  const closed = once(server, 'close')
-  server.close()
-  const idle = setInterval(() => server.closeIdleConnections(), CLOSE_IDLE_EVERY_MS)
-  const cut = setTimeout(() => server.closeAllConnections(), CLOSE_TIMEOUT_MS)
-  await closed
-  clearInterval(idle)
-  clearTimeout(cut)
 }

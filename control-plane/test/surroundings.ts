@@ -3,7 +3,8 @@ import { agentEventSchema, type AgentEvent, type JobEvent } from '@multiboard-sy
 import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
 import { openOrder } from '@multiboard-sync/shared/signed-order'
 import { orderSchema, type Order } from '@multiboard-sync/shared/order'
-import { policySchema, policySha256, viewPolicy, type Policy } from '@multiboard-sync/shared/policy'
+import { policySchema, policySha256, type Policy } from '@multiboard-sync/shared/policy'
+import { viewPolicy } from '@multiboard-sync/shared/policy-view'
 import {
   jobViewSchema,
   pollReplySchema,
@@ -13,9 +14,11 @@ import {
   type PollRequest,
 } from '@multiboard-sync/shared/protocol'
 import { signRequest } from '@multiboard-sync/shared/signed-request'
+import { startPgBouncer } from '@multiboard-sync/shared/testing/pgbouncer'
 import { createDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { exportJWK, generateKeyPair, type CryptoKey } from 'jose'
 import { startControlPlane, type RunningControlPlane, type StartOptions } from '../src/start-control-plane.ts'
+import { startFreshApps } from './start-fresh-apps.ts'
 
 /** What the tests of the control plane stand on: a real server on a real database, agents that sign, a person. */
 
@@ -85,14 +88,29 @@ export function policyOf(targets: string[] = ['staging']): Policy {
   })
 }
 
-export async function startSurroundings(over: Partial<StartOptions> = {}): Promise<Surroundings> {
+/** How the control plane runs. Whole runs are switched by the environment: FRESH_APP=1, PGBOUNCER=1. */
+export interface Mode {
+  /** Default: one process; with FRESH_APP=1 a new app and pool for each request, as functions may be. */
+  start?: (options: StartOptions) => Promise<RunningControlPlane>
+  /** Its connections go through a pooler in transaction mode. */
+  pooled?: boolean
+}
+
+function modeOfRun(): Required<Mode> {
+  const { FRESH_APP, PGBOUNCER } = process.env
+  return { start: FRESH_APP === '1' ? startFreshApps : startControlPlane, pooled: PGBOUNCER === '1' }
+}
+
+export async function startSurroundings(over: Partial<StartOptions> = {}, mode: Mode = {}): Promise<Surroundings> {
   await using stack = new AsyncDisposableStack()
+  const { start, pooled } = { ...modeOfRun(), ...mode }
   const database = stack.use(await createDatabase())
+  const pooler = pooled ? stack.use(await startPgBouncer(database.url)) : undefined
   const { privateKey, publicKey } = await generateKeyPair('EdDSA', { extractable: true })
   const logged: string[] = []
   const control = stack.use(
-    await startControlPlane({
-      databaseUrl: database.url,
+    await start({
+      databaseUrl: pooler?.url(database.url) ?? database.url,
       signingKey: await exportJWK(privateKey),
       adminToken,
       lease: { leaseMs: 90_000, graceMs: 30_000 },
