@@ -1,37 +1,34 @@
-import { createJobBodySchema, createJobSchema, jobViewSchema, undoJobSchema } from '@multiboard-sync/shared/protocol'
+import {
+  createJobBodySchema,
+  createJobSchema,
+  jobViewSchema,
+  undoJobSchema,
+  type JobView,
+} from '@multiboard-sync/shared/protocol'
 import { Hono } from 'hono'
-import { z } from 'zod'
+import type { z } from 'zod'
 import type { ControlPlane } from '../control-plane.ts'
 import type { PersonEnv } from '../people/person.ts'
+import type { Database } from '../store/open-database.ts'
+import { answerOnce, type Answer } from '../web/answer-once.ts'
 import { describe, pathIds, type Description } from '../web/describe.ts'
 import { linkHeader, linkToNext, pageOf, pageQuery } from '../web/page.ts'
 import { parseBody, parseInput, readBody } from '../web/read-body.ts'
 import { cancelJob } from './cancel-job.ts'
 import { changedTarget } from './check-undo.ts'
 import { createJob } from './create-job.ts'
-import { findJobByPath, requireJobId, viewJob } from './job-row.ts'
+import { findJobByPath, readJob, requireJobId, viewJob, type JobRow } from './job-row.ts'
 import { jobPageSchema, listJobs } from './list-jobs.ts'
-
-const keySchema = z.object({
-  'idempotency-key': z
-    .string()
-    .regex(/^[\x21-\x7e]{1,200}$/, '1 to 200 visible characters')
-    .optional(),
-})
-
-function readKey(header: string | undefined): string | undefined {
-  return parseInput(keySchema, { 'idempotency-key': header })['idempotency-key']
-}
 
 /** What people do with jobs. */
 export function jobRoutes({ database }: ControlPlane) {
   return new Hono<PersonEnv>()
     .post('/jobs', describe(asking), async (c) => {
-      const key = readKey(c.req.header('idempotency-key'))
       const input = parseBody(createJobSchema, await readBody(c.req.raw), 'person')
-      const job = await createJob(database, input, c.get('person').name, key)
-      c.header('location', `/v1/jobs/${job.id}`)
-      return c.json(viewJob(job), 201)
+      const { body, status } = await answerOnce(c, database, { input }, async (once) =>
+        queued(await createJob(once, input, c.get('person').name)),
+      )
+      return c.json(body, status)
     })
     .get('/jobs', describe(listing), async (c) => {
       const { jobs, next } = await listJobs(database, parseInput(jobPageSchema, c.req.query()))
@@ -40,23 +37,37 @@ export function jobRoutes({ database }: ControlPlane) {
     })
     .get('/jobs/:id', describe(seeing), async (c) => c.json(viewJob(await findJobByPath(database, c.req.param('id')))))
     .post('/jobs/:id/undo', describe(undoing), async (c) => {
-      const key = readKey(c.req.header('idempotency-key'))
-      const body = await readBody(c.req.raw)
-      const { dry_run, start_within_seconds } = parseBody(undoJobSchema, body === '' ? '{}' : body, 'person')
-      const undone = await findJobByPath(database, c.req.param('id'))
-      const params = { kind: 'undo' as const, target: changedTarget(undone), job: undone.id, dry_run }
-      const job = await createJob(
-        database,
-        { agent: undefined, start_within_seconds, params },
-        c.get('person').name,
-        key,
+      const text = await readBody(c.req.raw)
+      const input = parseBody(undoJobSchema, text === '' ? '{}' : text, 'person')
+      const id = requireJobId(c.req.param('id'))
+      const { body, status } = await answerOnce(c, database, { input }, async (once) =>
+        queued(await undoJob(once, id, input, c.get('person').name)),
       )
-      c.header('location', `/v1/jobs/${job.id}`)
-      return c.json(viewJob(job), 201)
+      return c.json(body, status)
     })
-    .post('/jobs/:id/cancel', describe(canceling), async (c) =>
-      c.json(viewJob(await cancelJob(database, requireJobId(c.req.param('id')), c.get('person').name))),
-    )
+    .post('/jobs/:id/cancel', describe(canceling), async (c) => {
+      const id = requireJobId(c.req.param('id'))
+      const { body, status } = await answerOnce(c, database, { input: null }, async (once) => {
+        const job = await cancelJob(once, id, c.get('person').name)
+        return { status: 200, body: viewJob(job) }
+      })
+      return c.json(body, status)
+    })
+}
+
+async function undoJob(
+  once: Database,
+  id: string,
+  { dry_run, start_within_seconds }: z.output<typeof undoJobSchema>,
+  person: string,
+): Promise<JobRow> {
+  const undone = await readJob(once, id)
+  const params = { kind: 'undo' as const, target: changedTarget(undone), job: undone.id, dry_run }
+  return await createJob(once, { agent: undefined, start_within_seconds, params }, person)
+}
+
+function queued(job: JobRow): Answer<JobView, 201> {
+  return { status: 201, body: viewJob(job), location: `/v1/jobs/${job.id}` }
 }
 
 const tag = 'jobs'

@@ -73,3 +73,10 @@ create unlogged table multiboard.rate_limits (
   window_start timestamptz not null,
   calls integer not null
 );
+
+-- Of whatever people ask for, not of jobs alone: what the first request was answered, as JSON; null where the answer
+-- held what is shown once, and of requests before this version.
+alter table multiboard.idempotency_keys
+  drop column job,
+  add column answer text;
+create index idempotency_keys_age on multiboard.idempotency_keys (created_at);
