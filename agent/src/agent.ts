@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { viewPolicy } from '@multiboard-sync/shared/policy'
+import { viewPolicy } from '@multiboard-sync/shared/policy-view'
 import type { PollRequest } from '@multiboard-sync/shared/protocol'
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { finishJobs } from './finish-jobs.ts'

@@ -3,7 +3,7 @@ import { changedOfSource } from './changed-tables.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { followRows } from './follow-rows.ts'
 import { openSource } from './postgres/open-source.ts'
-import { allowJob } from './plan/allow-job.ts'
+import { allowJob, beginJob } from './plan/allow-job.ts'
 import { makePlan } from './plan/make-plan.ts'
 import { openTarget } from './postgres/open-target.ts'
 import { exportPlanOf, originOfSource } from './plan/origin.ts'
@@ -26,7 +26,7 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
   await context.store.check(signal)
   switch (params.kind) {
     case 'export': {
-      const route = allowJob(context.policy, params)
+      const route = await allowJob(context, params)
       await using source = await openSource(context.databaseUrl(params.source), 'export', signal)
       const asked = await readSource(source, params.tables, route, signal)
       if (run.dryRun) {
@@ -37,9 +37,10 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       return
     }
     case 'sync': {
-      const route = allowJob(context.policy, params)
+      const route = await allowJob(context, params)
       await using source = await openSource(context.databaseUrl(params.source), 'sync', signal)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
+      await beginJob(context, job, run)
       const asked = await readSource(source, params.tables, route, signal)
       const origin = originOfSource(asked)
       const plan = await makePlan({ kind: 'sync', origin, target, engine: params.engine, route }, run)
@@ -62,20 +63,21 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
     }
     case 'restore': {
       const archive = await openArchive(context, params.archive, signal)
-      const route = allowJob(context.policy, params, archive.manifest)
+      const route = await allowJob(context, params, archive.manifest)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
+      await beginJob(context, job, run, archive.manifest)
       const { tables, engine } = params
       await restoreArchive(context, job, run, { archive, target, tables, engine, route })
       return
     }
     case 'undo': {
-      allowJob(context.policy, params)
+      await allowJob(context, params)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
       await undoJob(context, job, run, target, params.job)
       return
     }
     case 'reindex':
-      allowJob(context.policy, params)
+      await allowJob(context, params)
       await reindexAlone(context, job, run, params)
   }
 }

@@ -4,7 +4,7 @@ import { jobIdSchema } from '@multiboard-sync/shared/job'
 import type { Order } from '@multiboard-sync/shared/order'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { newFacts } from './context.ts'
-import { openJournal } from './journal/journal.ts'
+import { openJournal, readStarts } from './journal/journal.ts'
 import { log } from './log.ts'
 import type { AgentOptions } from './open-context.ts'
 import { performJob } from './perform-job.ts'
@@ -38,6 +38,7 @@ export async function takeOrder(
       policySha256: context.policySha256,
       findKey: async (kid) => await trust.findOrderKey(kid, new Date()),
       serverDate,
+      begun: await readStarts(context, new Date()),
       now: () => new Date(),
       seen,
     })

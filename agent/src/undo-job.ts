@@ -57,8 +57,8 @@ export async function undoJob(
     })
   }
   const archive = await openArchive(context, undoable.safetyBackup, run.signal)
-  const route = allowJob(
-    context.policy,
+  const route = await allowJob(
+    context,
     { kind: 'restore', archive: undoable.safetyBackup, target: target.database.name, engine: 'auto' },
     archive.manifest,
   )

@@ -1,7 +1,8 @@
 import { createServer, type Server } from 'node:net'
 import { once } from 'node:events'
 import { generateKeyPair } from 'jose'
-import { policySchema, policySha256, viewPolicy } from '@multiboard-sync/shared/policy'
+import { policySchema, policySha256 } from '@multiboard-sync/shared/policy'
+import { viewPolicy } from '@multiboard-sync/shared/policy-view'
 import { afterEach, expect, it } from 'vitest'
 import { connectControlPlane } from '../src/poll/control-plane-client.ts'
 

@@ -1,16 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { jobParamsSchema, type JobParams } from './job.ts'
-import {
-  evaluatePolicy,
-  policySchema,
-  policySha256,
-  policyViewSchema,
-  routeAllows,
-  viewPolicy,
-  type ArchiveOrigin,
-  type Policy,
-  type Rules,
-} from './policy.ts'
+import { policySchema, policySha256, routeAllows, type Policy, type Rules } from './policy.ts'
+import { evaluatePolicy, type ArchiveOrigin } from './policy-evaluate.ts'
+import { policyViewSchema, viewPolicy } from './policy-view.ts'
 
 const policy = policySchema.parse({
   databases: {

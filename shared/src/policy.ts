@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
 import { z } from 'zod'
-import { aliasSchema, databaseNameSchema, MAX_COLLECTIONS, tablesSchema, type JobParams } from './job.ts'
-import type { ArchiveKind } from './manifest.ts'
+import { aliasSchema, databaseNameSchema, MAX_COLLECTIONS, tablesSchema } from './job.ts'
 import { collectionsSchema } from './mapping.ts'
+import { parseWindow } from './policy-window.ts'
 import { parseTablePattern, type TableName } from './table-pattern.ts'
-import { SyncError, type SyncErrorCode } from './sync-error.ts'
 
 /** The agent's own policy, read from agent.yaml. What it does not allow does not happen, whatever was signed. */
 
@@ -19,7 +18,49 @@ const databaseSchema = z.strictObject({
   protected: z.boolean().default(false),
   /** Allow a URL that leads through a proxy which does not pass PostgreSQL's own backend pid. */
   via_proxy: z.boolean().default(false),
+  /** The server that the URL must lead to, whatever its name or address. As text: JavaScript's numbers are too short for it. */
+  system_identifier: z
+    .string('digits in quotes')
+    .regex(/^\d{1,20}$/, 'digits in quotes')
+    .optional(),
+  /** The database on that server that the URL must lead to. */
+  database_oid: z.int().positive().max(4_294_967_295).optional(),
 })
+
+const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const
+const isUnit = (text: string): text is keyof typeof SECONDS => Object.hasOwn(SECONDS, text)
+
+/** Milliseconds of `90s`, `10m`, `12h` or `30d`; undefined for anything else. */
+export function durationMs(text: string): number | undefined {
+  const [, number, unit = ''] = /^([1-9]\d{0,6})([smhd])$/.exec(text) ?? []
+  return number === undefined || !isUnit(unit) ? undefined : Number(number) * SECONDS[unit] * 1000
+}
+
+/** `60m` is `1h`: the same meaning has the same digest. */
+function inLargestUnit(text: string): string {
+  const seconds = (durationMs(text) ?? 0) / 1000
+  const unit = (['d', 'h', 'm'] as const).find((one) => seconds % SECONDS[one] === 0) ?? 's'
+  return `${seconds / SECONDS[unit]}${unit}`
+}
+
+const durationSchema = (longest: string) =>
+  z
+    .string()
+    .refine(
+      (text) => (durationMs(text) ?? Infinity) <= (durationMs(longest) ?? 0),
+      `a time up to ${longest}, such as 10m`,
+    )
+    .overwrite(inLargestUnit)
+
+const WINDOWS_MAX = 20
+const windowSchema = z
+  .string()
+  .refine(
+    (text) => parseWindow(text) !== undefined,
+    'days, times and a time zone, such as Sat 02:00-05:00 Europe/Zurich',
+  )
+
+const routedKinds = ['sync', 'restore'] as const
 
 const routeSchema = z.strictObject({
   from: databaseNameSchema,
@@ -31,6 +72,23 @@ const routeSchema = z.strictObject({
   max_row_drop_pct: z.number().min(0).max(100).optional(),
   /** Aliases of the collections that follow what flows here. Absent: all whose rows are in `to`. */
   collections: z.array(aliasSchema).max(MAX_COLLECTIONS).optional(),
+  /** What may take this way. Absent: both. */
+  kinds: z
+    .array(z.enum(routedKinds))
+    .min(1)
+    .overwrite((kinds) => routedKinds.filter((kind) => kinds.includes(kind)))
+    .optional(),
+  /** Jobs begin while one of these is open (policy-window.ts). Absent: at any time. */
+  window: z
+    .union([windowSchema, z.array(windowSchema).min(1).max(WINDOWS_MAX)])
+    .transform((texts) => (typeof texts === 'string' ? [texts] : texts))
+    .optional(),
+  /** So many jobs begin on `to` in any 24 hours, whatever route they take. Absent: any number. */
+  max_jobs_per_day: z.int().min(1).max(10_000).optional(),
+  /** From one job's begin on `to` to the next one's. Absent: none. */
+  min_interval: durationSchema('1d').optional(),
+  /** Older archives of `from` are not restored. Absent: any archive is. */
+  max_archive_age: durationSchema('3650d').optional(),
 })
 export type Route = z.infer<typeof routeSchema>
 
@@ -52,24 +110,17 @@ export const policySchema = z.strictObject({
 })
 export type Policy = z.infer<typeof policySchema>
 
-/** The policy as the control plane sees it: of a collection only whose rows are in it, never how it is made of them. */
-export const policyViewSchema = policySchema.extend({
-  collections: z.record(aliasSchema, z.object({ database: databaseNameSchema })).optional(),
-})
-export type PolicyView = z.infer<typeof policyViewSchema>
-
-export function viewPolicy({ collections, ...rest }: Policy): PolicyView {
-  const told = Object.entries(collections).flatMap(([alias, { database }]) =>
-    database === undefined ? [] : [[alias, { database }] as const],
-  )
-  // A control plane that does not know the word would refuse it, and need not where there is nothing to say.
-  return told.length === 0 ? rest : { ...rest, collections: Object.fromEntries(told) }
-}
-
-/** What decides about a job, of a policy or of its view. */
-export type Rules = Pick<Policy, 'databases' | 'routes'> & {
+/** What decides about a job, of a policy or of its view. Kinds and roles may be newer than we are. */
+export interface Rules<Line extends RouteRules = RouteRules> {
+  databases: Record<string, { role: string; protected: boolean }>
+  routes: readonly Line[]
   collections?: Record<string, { database?: string | undefined }> | undefined
 }
+
+export type RouteRules = Pick<
+  Route,
+  'from' | 'to' | 'window' | 'max_jobs_per_day' | 'min_interval' | 'max_archive_age'
+> & { kinds?: readonly string[] | undefined }
 
 /** SHA-256 (hex) of the parsed policy in canonical form: the same for the same meaning, whatever the file's layout. */
 export function policySha256(policy: Policy): string {
@@ -86,147 +137,14 @@ function canonicalJson(value: unknown): string {
   return JSON.stringify(value)
 }
 
-/** What a restore needs to know of its archive for the policy to decide. */
-export interface ArchiveOrigin {
-  source: string
-  kind: ArchiveKind
-  /** ISO 8601. */
-  created_at: string
-}
-
-/** What is not in the job itself and decides all the same. */
-export interface PolicyFacts {
-  now: Date
-  /** Of a restore. */
-  archive?: ArchiveOrigin | undefined
-  /** When jobs were begun on this target, in the day before `now`; in any order. */
-  begun?: readonly Date[]
-}
-
-export type PolicyVerdict =
-  | { allowed: true; route: Route | undefined }
-  | { allowed: false; code: SyncErrorCode; message: string; hint: string }
-
-/**
- * What the agent says to a job. Pure, so that the control plane can show the answer in advance; the agent decides.
- * Deny by default. `facts.archive` is needed for a restore. A safety backup may always go back to where it was taken from,
- * when that database is a target of some route.
- */
-export function evaluatePolicy(policy: Rules, params: JobParams, facts: PolicyFacts): PolicyVerdict {
-  const named =
-    params.kind === 'export' || params.kind === 'reindex'
-      ? [params.source]
-      : params.kind === 'sync'
-        ? [params.source, params.target]
-        : [params.target]
-  for (const name of named) {
-    if (!Object.hasOwn(policy.databases, name)) {
-      return deny('database-unknown', `The agent knows no database "${name}".`, `It knows: ${known(policy)}.`)
-    }
-  }
-  switch (params.kind) {
-    case 'export':
-      return policy.databases[params.source]?.role === 'target'
-        ? deny(
-            'policy-denied',
-            `The policy gives "${params.source}" the role target only.`,
-            'Give it the role source or both in agent.yaml.',
-          )
-        : { allowed: true, route: undefined }
-    case 'sync':
-      if (params.source === params.target) {
-        return deny('same-database', 'Source and target are the same database.', 'Name two different databases.')
-      }
-      return evaluateFlow(policy, params.source, params.target)
-    case 'reindex':
-      return evaluateReindex(policy, params.source, params.collections)
-    case 'undo':
-      return isTargeted(policy, params.target)
-        ? { allowed: true, route: undefined }
-        : deny('policy-denied', `No route of the policy leads to "${params.target}".`, 'Only a target can be undone.')
-    case 'restore': {
-      const { archive } = facts
-      if (!archive)
-        return deny('archive-unknown', 'The archive is not known.', 'List the archives and name one of them.')
-      const isPutBack = archive.kind === 'safety-backup' && archive.source === params.target
-      if (isPutBack && isTargeted(policy, params.target)) return { allowed: true, route: undefined }
-      return evaluateFlow(policy, archive.source, params.target)
-    }
-  }
-}
-
 /** Aliases of the collections whose rows are in a database. */
-export function collectionsOf({ collections = {} }: Rules, database: string): string[] {
+export function collectionsOf({ collections = {} }: Pick<Rules, 'collections'>, database: string): string[] {
   return Object.keys(collections).filter((alias) => collections[alias]?.database === database)
 }
 
-function evaluateReindex(policy: Rules, source: string, asked: string[] | undefined): PolicyVerdict {
-  const own = collectionsOf(policy, source)
-  const isRouted = policy.routes.some(({ from, to }) => from === source || to === source)
-  if (own.length === 0 && !isRouted) {
-    return deny(
-      'policy-denied',
-      `The policy has neither a route nor a collection with "${source}".`,
-      'Add the collection to agent.yaml on the agent, if it is meant.',
-    )
-  }
-  if (own.length === 0) {
-    return deny(
-      'collection-unknown',
-      `No collection of the policy is made of the rows of "${source}".`,
-      'Collections stand in agent.yaml on the agent.',
-    )
-  }
-  const foreign = asked?.find((alias) => !own.includes(alias))
-  if (foreign === undefined) return { allowed: true, route: undefined }
-  const elsewhere = Object.hasOwn(policy.collections ?? {}, foreign) ? policy.collections?.[foreign] : undefined
-  return deny(
-    'collection-unknown',
-    elsewhere
-      ? `The collection "${foreign}" is not made of the rows of "${source}".`
-      : `The agent knows no collection "${foreign}".`,
-    `Of "${source}" it knows: ${own.join(', ')}.`,
-  )
-}
-
-function isTargeted(policy: Rules, name: string): boolean {
-  return policy.databases[name]?.role !== 'source' && policy.routes.some((route) => route.to === name)
-}
-
 /** True when the route lets a table flow. `lineage` is the table and its partitioned ancestors: naming one of them names it. */
-export function routeAllows(route: Route, lineage: TableName[]): boolean {
+export function routeAllows(route: Pick<Route, 'tables'>, lineage: TableName[]): boolean {
   const named = (patterns: string[]): boolean =>
     patterns.map(parseTablePattern).some((pattern) => lineage.some(pattern.matches))
   return named(route.tables.include) && !named(route.tables.exclude)
-}
-
-/** The verdict as an error to throw. */
-export function policyError(verdict: Extract<PolicyVerdict, { allowed: false }>): SyncError {
-  return new SyncError(verdict.code, verdict.message, { hint: verdict.hint })
-}
-
-function evaluateFlow(policy: Rules, from: string, to: string): PolicyVerdict {
-  const target = policy.databases[to]
-  const route = policy.routes.find((line) => line.from === from && line.to === to)
-  if (route && target?.role !== 'source' && policy.databases[from]?.role !== 'target') return { allowed: true, route }
-  if (target?.protected) {
-    return deny(
-      'target-protected',
-      `"${to}" is protected: it is never a target.`,
-      'Only a route in agent.yaml on the agent itself can change this.',
-    )
-  }
-  return deny(
-    'policy-denied',
-    `The policy has no route from "${from}" to "${to}".`,
-    'Add the route to agent.yaml on the agent, if it is meant.',
-  )
-}
-
-function known(policy: Rules): string {
-  return Object.keys(policy.databases).join(', ') || 'none'
-}
-
-function deny(code: SyncErrorCode, message: string, hint: string): PolicyVerdict {
-  return { allowed: false, code, message, hint }
 }

@@ -1,5 +1,6 @@
 import type { JobParams } from '@multiboard-sync/shared/job'
-import { evaluatePolicy, policyError, type Policy } from '@multiboard-sync/shared/policy'
+import type { Policy } from '@multiboard-sync/shared/policy'
+import { evaluatePolicy, policyError } from '@multiboard-sync/shared/policy-evaluate'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext } from '../context.ts'
 import { findLastJob } from './find-last-job.ts'

@@ -9,6 +9,8 @@ import {
   type JobParams,
 } from '@multiboard-sync/shared/job'
 import { archiveKindSchema, type ArchiveKind } from '@multiboard-sync/shared/manifest'
+import type { Policy } from '@multiboard-sync/shared/policy'
+import { STARTS_WITHIN_MS } from '@multiboard-sync/shared/policy-evaluate'
 import { jobResultSchema, type JobResult } from '@multiboard-sync/shared/protocol'
 import { searchResultSchema, type SearchResult } from '@multiboard-sync/shared/search'
 import { openJsonLines, readJsonLines } from './json-lines.ts'
@@ -19,8 +21,8 @@ import { openJsonLines, readJsonLines } from './json-lines.ts'
  * together with the receipt in the target, says what became of it. The journal never decides anything by itself, never
  * holds rows, URLs or secrets, and a job written here as begun is never begun again.
  *
- *   accepted ─► archive-begun ─► upload-opened* ─► archive-written ─► backup-written ─► committing ─► committed ─► finished
- *                                                                      └ from here on only the receipt in the target knows
+ *   accepted ─► begun ─► archive-begun ─► upload-opened* ─► archive-written ─► backup-written ─► committing ─► committed ─► finished
+ *                                                                                └ from here on only the receipt in the target knows
  *
  * Engines that load beside write staging ─► staged ─► loaded ─► built ─► proven before `committing`, the backup anywhere in
  * between, and `tidied` when nothing of theirs is left to do in the target. Without it the next boot tidies up.
@@ -46,6 +48,8 @@ const stepSchemas = {
     /** Of the process that runs the job: while it lives, the job is not to be settled by another. */
     pid: z.int().optional(),
   }),
+  /** A job that the policy counts begins on its target. */
+  begun: z.object({ target: databaseNameSchema }),
   'archive-begun': z.looseObject({ archive: z.string(), kind: archiveKindSchema }),
   'upload-opened': z.object({ key: z.string(), uploadId: z.string() }),
   'archive-written': z.looseObject({ archive: z.string() }),
@@ -207,6 +211,51 @@ export async function endedJobs(stateDir: string): Promise<Map<string, JournalSu
     if (finishOf(lines)) ended.set(job, summarize(job, lines)?.begun ?? [])
   }
   return ended
+}
+
+/** A start of the last day is in no journal that is older than this, also when a clock was wrong by hours. */
+const LOOK_BACK_MS = 2 * STARTS_WITHIN_MS
+
+/**
+ * When jobs were begun in the day before `now`, by target, as far as the policy counts starts there: of this agent, by
+ * order or by command line, whatever became of them but a refusal. A start that is dated a little into the future counts:
+ * the clock was set back.
+ */
+export async function readStarts(
+  { policy, stateDir }: { policy: Policy; stateDir: string },
+  now: Date,
+): Promise<Map<string, Date[]>> {
+  const counted = new Set(
+    policy.routes.flatMap(({ to, max_jobs_per_day, min_interval }) => ((max_jobs_per_day ?? min_interval) ? [to] : [])),
+  )
+  const starts = new Map<string, Date[]>()
+  if (counted.size === 0) return starts
+  const folder = join(stateDir, 'journal')
+  for (const name of await listJournals(folder)) {
+    for (const { target, at } of await startsOf(join(folder, name), now)) {
+      const isRecent = Math.abs(now.getTime() - at.getTime()) < STARTS_WITHIN_MS
+      if (isRecent && counted.has(target)) starts.set(target, [...(starts.get(target) ?? []), at])
+    }
+  }
+  return starts
+}
+
+async function startsOf(path: string, now: Date): Promise<{ target: string; at: Date }[]> {
+  let lines: Line[]
+  try {
+    if ((await stat(path)).mtimeMs < now.getTime() - LOOK_BACK_MS) return []
+    lines = await readJsonLines(path, lineSchema)
+  } catch (error) {
+    // Removed meanwhile: it was a month old.
+    if (isMissing(error)) return []
+    throw error
+  }
+  return lines.flatMap((line, index) => {
+    if (line.step !== 'begun') return []
+    const end = lines.slice(index).find(({ step }) => step === 'finished' || step === 'accepted')
+    const isRefused = end?.step === 'finished' && stepSchemas.finished.parse(end).result.outcome === 'refused'
+    return isRefused ? [] : [{ target: stepSchemas.begun.parse(line).target, at: new Date(line.at) }]
+  })
 }
 
 /** The result written down for a job; undefined when there is none. For a completion that was never acknowledged. */

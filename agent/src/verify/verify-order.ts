@@ -1,7 +1,8 @@
 import type { CryptoKey } from 'jose'
 import { z } from 'zod'
 import { ORDER_MAX_AGE_S, orderSchema, type Order } from '@multiboard-sync/shared/order'
-import { evaluatePolicy, policyError, type Policy } from '@multiboard-sync/shared/policy'
+import type { Policy } from '@multiboard-sync/shared/policy'
+import { evaluatePolicy, policyError } from '@multiboard-sync/shared/policy-evaluate'
 import { openOrder } from '@multiboard-sync/shared/signed-order'
 import { SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
 import type { SeenOrders } from './seen-orders.ts'
@@ -35,6 +36,8 @@ export interface OrderContext {
   serverDate: Date | undefined
   now(): Date
   seen: SeenOrders
+  /** When jobs were begun, by target, as far as the policy counts them. */
+  begun?: ReadonlyMap<string, readonly Date[]>
 }
 
 /** What the first checks read; the strict schema comes after them, so that a replay is called a replay. */
@@ -144,7 +147,8 @@ function checkPolicy({ policy_sha256, params }: Order, context: OrderContext): v
     })
   }
   if (params.kind !== 'restore') {
-    const verdict = evaluatePolicy(context.policy, params, { now: context.now() })
+    const begun = 'target' in params ? context.begun?.get(params.target) : undefined
+    const verdict = evaluatePolicy(context.policy, params, { now: context.now(), begun })
     if (!verdict.allowed) throw policyError(verdict)
   } else {
     checkRestoreTarget(params.target, context.policy)
