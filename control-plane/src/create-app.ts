@@ -6,10 +6,13 @@ import { enrollRoutes } from './agents/enroll-routes.ts'
 import { registryRoutes } from './agents/registry-routes.ts'
 import { requireAgent } from './agents/require-agent.ts'
 import { archiveRoutes } from './archives/archive-routes.ts'
+import { auditRoutes } from './audit/audit-routes.ts'
 import type { ControlPlane } from './control-plane.ts'
 import { eventRoutes } from './events/event-routes.ts'
 import { jobRoutes } from './jobs/job-routes.ts'
 import { requirePerson } from './people/require-person.ts'
+import { loginRoutes, sessionRoutes } from './people/session-routes.ts'
+import { tokenRoutes } from './people/token-routes.ts'
 import { describeError } from './web/log.ts'
 import { problemResponse } from './web/problem.ts'
 
@@ -53,6 +56,7 @@ export function createApp(control: ControlPlane) {
   app.use('/v1/agent/*', requireAgent(control))
   app.route('/v1/agent', agentRoutes(control))
   app.route('/v1', enrollRoutes(control))
+  app.route('/v1', loginRoutes(control))
   // An agent that asks for what we do not have is told so, and not to log in.
   app.all('/v1/agent/*', (c) => c.notFound())
   // What anybody may call stands above this line. Below it nothing is reached but by a person with the role for it.
@@ -61,6 +65,9 @@ export function createApp(control: ControlPlane) {
   app.route('/v1', eventRoutes(control))
   app.route('/v1', archiveRoutes(control))
   app.route('/v1', registryRoutes(control))
+  app.route('/v1', sessionRoutes(control))
+  app.route('/v1', tokenRoutes(control))
+  app.route('/v1', auditRoutes(control))
   return app
 }
 

@@ -12,7 +12,7 @@ export interface AuditEntry {
   detail?: Record<string, string | number | boolean | null>
 }
 
-interface ChainedEntry extends Required<AuditEntry> {
+export interface ChainedEntry extends Required<AuditEntry> {
   n: number
   /** ISO 8601 with milliseconds. */
   at: string
@@ -20,7 +20,7 @@ interface ChainedEntry extends Required<AuditEntry> {
 
 // Our own number among the advisory locks of this database: entries are chained one after the other.
 const AUDIT_LOCK = 7_305_102
-const NOTHING_BEFORE = Buffer.alloc(32)
+export const NOTHING_BEFORE = Buffer.alloc(32)
 
 /** Appends to the audit, in the transaction of what it tells: neither is there without the other. */
 export async function appendAudit(transaction: Queries, entry: AuditEntry): Promise<void> {

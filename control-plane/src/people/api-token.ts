@@ -1,10 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { z } from 'zod'
 
 /*
  * A token of a person or a program: `mbs_<id>_<secret>`. The prefix is for secret scanners, the id for lists and logs.
  * The secret has 256 bits, so its SHA-256 is as hard to invert as it is to guess: no slow hash is needed.
  */
 
+export const tokenIdSchema = z.string().regex(/^[0-9a-f]{16}$/, "a token's id")
 const form = /^mbs_([0-9a-f]{16})_[A-Za-z0-9_-]{43}$/
 
 export interface NewToken {

@@ -18,8 +18,12 @@ export function readSessionCookie(c: Context, origin: string): string | undefine
   return getCookie(c, nameFor(origin))
 }
 
-export function writeSessionCookie(c: Context, origin: string, id: string, maxAgeS: number): void {
-  setCookie(c, nameFor(origin), id, { ...attributes(origin), maxAge: maxAgeS })
+export function writeSessionCookie(
+  c: Context,
+  origin: string,
+  { id, expiresAt }: { id: string; expiresAt: Date },
+): void {
+  setCookie(c, nameFor(origin), id, { ...attributes(origin), expires: expiresAt })
 }
 
 export function clearSessionCookie(c: Context, origin: string): void {
