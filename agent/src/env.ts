@@ -45,31 +45,51 @@ export type AgentEnv = z.infer<typeof envSchema> & {
   secrets: string[]
 }
 
+/** What a key's own commands need: they come first, before there are databases, a bucket, or a policy. */
+const enrollEnvSchema = envSchema
+  .pick({ AGENT_ID: true, AGENT_KEY_FILE: true, TRUST_FILE: true })
+  .extend({ CONTROL_PLANE_URL: envSchema.shape.CONTROL_PLANE_URL.unwrap() })
+export type EnrollEnv = z.infer<typeof enrollEnvSchema>
+
+/** Throws `config-invalid`. */
+export function readEnrollEnv(env: NodeJS.ProcessEnv = process.env): EnrollEnv {
+  return parseEnv(enrollEnvSchema, withoutEmpty(env))
+}
+
 /** Reads the environment. Throws `config-invalid` with every mistake at once, and no value. */
 export function readEnv(env: NodeJS.ProcessEnv = process.env): AgentEnv {
-  // An empty variable, as compose files make them, is as good as none.
-  const set = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ''))
-  const parsed = envSchema.safeParse(set)
-  if (!parsed.success) {
-    throw new SyncError('config-invalid', "The agent's environment is not complete.", {
-      hint: 'See .env.example for every variable.',
-      details: parsed.error.issues.map(({ path: [name], message }) =>
-        set[String(name)] === undefined ? `${String(name)} is not set` : `${String(name)}: ${message}`,
-      ),
-    })
-  }
+  const set = withoutEmpty(env)
+  const parsed = parseEnv(envSchema, set)
   // Every variable that holds a database's URL, whatever a policy's url_env calls it.
   const urls = Object.values(set).filter((value) => value !== undefined && /^postgres(ql)?:\/\//.test(value))
   return {
-    ...parsed.data,
+    ...parsed,
     databaseUrl: (variable) => set[variable],
     secrets: [
-      parsed.data.S3_SECRET_ACCESS_KEY,
-      parsed.data.S3_ACCESS_KEY_ID,
-      ...(parsed.data.TYPESENSE_API_KEY === undefined ? [] : [parsed.data.TYPESENSE_API_KEY]),
+      parsed.S3_SECRET_ACCESS_KEY,
+      parsed.S3_ACCESS_KEY_ID,
+      ...(parsed.TYPESENSE_API_KEY === undefined ? [] : [parsed.TYPESENSE_API_KEY]),
       ...urls.flatMap((url) => [url ?? '', ...passwordsOf(url ?? '')]),
     ],
   }
+}
+
+/** An empty variable, as compose files make them, is as good as none. */
+function withoutEmpty(env: NodeJS.ProcessEnv): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined && entry[1] !== ''),
+  )
+}
+
+function parseEnv<Schema extends z.ZodType>(schema: Schema, set: Record<string, string>): z.output<Schema> {
+  const parsed = schema.safeParse(set)
+  if (parsed.success) return parsed.data
+  throw new SyncError('config-invalid', "The agent's environment is not complete.", {
+    hint: 'See .env.example for every variable.',
+    details: parsed.error.issues.map(({ path: [name], message }) =>
+      set[String(name)] === undefined ? `${String(name)} is not set` : `${String(name)}: ${message}`,
+    ),
+  })
 }
 
 /** The password of a URL, as it is written there and as it is meant. */

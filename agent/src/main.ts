@@ -4,6 +4,7 @@ import { printPlanView } from './plan/print-plan.ts'
 import { archivesText, archiveText, readArchive, readArchives } from './cli/list-archives.ts'
 import { findingText, runDoctor } from './cli/doctor.ts'
 import { cleanedJson, cleanedText } from './cli/leftovers-text.ts'
+import { enrollCommand, rotateKeyCommand } from './cli/key-commands.ts'
 import { parseCommand, type Command } from './cli/parse-command.ts'
 import { errorText, resultJson, resultText } from './cli/print-result.ts'
 import { checkCollections, inferCollection } from './cli/collections.ts'
@@ -14,9 +15,9 @@ import { runLocalJob } from './cli/run-local-job.ts'
 import { USAGE } from './cli/usage.ts'
 import { runAgent } from './agent.ts'
 import { clean } from './clean.ts'
-import { readEnv, type AgentEnv } from './env.ts'
+import { readEnrollEnv, readEnv, type AgentEnv } from './env.ts'
 import { log, logFailure } from './log.ts'
-import { openContext, type OpenedContext } from './open-context.ts'
+import { openContext, readVersion, type OpenedContext } from './open-context.ts'
 import { connectControlPlane } from './poll/control-plane-client.ts'
 import { openSettings } from './reload-settings.ts'
 
@@ -47,6 +48,7 @@ async function execute(command: Command): Promise<number> {
     out(USAGE)
     return 0
   }
+  if (command.name === 'enroll' || command.name === 'rotate-key') return await changeKey(command)
   const env = readEnv()
   await using opened = await openContext(env)
   const { first, second } = watchSignals()
@@ -58,14 +60,14 @@ async function execute(command: Command): Promise<number> {
         })
       }
       const { context, key } = opened
+      const settings = openSettings(env, opened)
       const controlPlane = connectControlPlane({
         url: env.CONTROL_PLANE_URL,
         agent: context.agent,
-        key: key.privateKey,
+        key: async () => (await settings.current()).key.privateKey,
         version: context.version,
       })
       log('info', 'The agent polls.', { agent: context.agent, version: context.version, kid: key.kid })
-      const settings = openSettings(env, opened)
       process.on('SIGHUP', () => settings.reload())
       await runAgent({
         settings,
@@ -114,6 +116,18 @@ async function execute(command: Command): Promise<number> {
       return EXIT.succeeded
     }
   }
+}
+
+/** Needs neither policy nor bucket: an agent is enrolled before it has them. */
+async function changeKey(command: Extract<Command, { name: 'enroll' | 'rotate-key' }>): Promise<number> {
+  const env = readEnrollEnv()
+  const [{ first }, version] = [watchSignals(), await readVersion()]
+  const { text, json } =
+    command.name === 'enroll'
+      ? await enrollCommand(env, command.code, version, first)
+      : await rotateKeyCommand(env, version, first)
+  out(command.json ? JSON.stringify(json) : text)
+  return EXIT.succeeded
 }
 
 /** With --json a finding a line, and last how it is as a whole. */

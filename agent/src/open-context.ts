@@ -56,26 +56,31 @@ export async function openContext(env: AgentEnv): Promise<OpenedContext> {
   return { context, key, trust, redact, [Symbol.asyncDispose]: async () => await store[Symbol.asyncDispose]() }
 }
 
-/** The same agent under other rules, trusting other keys. What was given stays as it is; both share what is open. */
+/** The same agent under other rules, with another key of its own, trusting other keys. What was given stays as it is; both share what is open. */
 export function withSettings(
   opened: OpenedContext,
   env: AgentEnv,
-  { loaded, trust }: { loaded: LoadedPolicy; trust: Trust },
+  { loaded, trust, key }: { loaded: LoadedPolicy; trust: Trust; key: AgentKey },
 ): OpenedContext {
-  const context = { ...opened.context, ...policyParts(env, loaded), trust: archiveTrust(opened.key, trust) }
-  return { ...opened, context, trust }
+  const context = {
+    ...opened.context,
+    ...policyParts(env, loaded),
+    signer: manifestSigner(key.privateKey, key.kid),
+    trust: archiveTrust(key, trust),
+  }
+  return { ...opened, context, trust, key }
 }
 
 function policyParts(env: AgentEnv, { policy, sha256 }: LoadedPolicy) {
   return { policy, policySha256: sha256, databaseUrl: databaseUrls(policy, env.databaseUrl) }
 }
 
-/** Its own archives are always trusted; those of other or former agents only when the trust file says so. */
+/** What it has signed itself, also with a key it had before, is always trusted; that of others when the trust file says so. */
 function archiveTrust(key: AgentKey, trust: Trust): AgentContext['trust'] {
-  return manifestTrust(async (kid) => (kid === key.kid ? key.publicKey : await trust.findArchiveKey(kid, new Date())))
+  return manifestTrust(async (kid) => (await key.findOwnKey(kid)) ?? (await trust.findArchiveKey(kid, new Date())))
 }
 
-async function readVersion(): Promise<string> {
+export async function readVersion(): Promise<string> {
   const manifest: unknown = JSON.parse(await readFile(new URL('../package.json', import.meta.url), 'utf8'))
   const isNamed = typeof manifest === 'object' && manifest !== null && 'version' in manifest
   return isNamed ? String(manifest.version) : '0.0.0'

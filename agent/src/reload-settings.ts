@@ -1,4 +1,5 @@
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import { readKey } from './config/read-key.ts'
 import { readPolicy } from './config/read-policy.ts'
 import type { AgentEnv } from './env.ts'
 import { log } from './log.ts'
@@ -6,16 +7,16 @@ import { withSettings, type OpenedContext } from './open-context.ts'
 import { readTrustFile } from './verify/trust-file.ts'
 
 /*
- * The policy and the trust file may change while the agent runs: SIGHUP has both read again. What is current is replaced
- * as a whole and never changed, so a running job keeps what it began with. A file that is not right leaves what was read
- * from it before in force, and the log says so; the other file counts all the same, so that a key can be revoked whatever
- * state the policy is in. Keys come from this file on this machine only, the environment is read at the start only.
+ * The policy, the trust file and the agent's own key may change while it runs: SIGHUP has all read again. What is current
+ * is replaced as a whole and never changed, so a running job keeps what it began with. A file that is not right leaves what
+ * was read from it before in force, and the log says so; the others count all the same, so that a key can be revoked
+ * whatever state the policy is in. Keys come from this file on this machine only, the environment is read at the start only.
  */
 
 export interface Settings {
   /** The newest, once what was asked for has been read: whoever has sent the signal can rely on it. */
   current(): Promise<OpenedContext>
-  /** Reads both files again. Never throws. */
+  /** Reads the files again. Never throws. */
   reload(): void
   /** Aborts when the next reload is done. */
   reloaded(): AbortSignal
@@ -28,12 +29,14 @@ export function openSettings(env: AgentEnv, opened: OpenedContext): Settings {
 
   const read = async (): Promise<void> => {
     const { policy, policySha256 } = current.context
-    const [loaded, trust] = await Promise.all([
+    const [loaded, trust, key] = await Promise.all([
       orKept(env.AGENT_CONFIG, readPolicy(env.AGENT_CONFIG), { policy, sha256: policySha256 }),
       orKept(env.TRUST_FILE, readTrustFile(env.TRUST_FILE), current.trust),
+      orKept(env.AGENT_KEY_FILE, readKey(env.AGENT_KEY_FILE), current.key),
     ])
-    current = withSettings(current, env, { loaded, trust })
-    log('info', 'The policy and the trust file were read again.', {
+    current = withSettings(current, env, { loaded, trust, key })
+    log('info', 'The policy, the trust file and the key were read again.', {
+      kid: key.kid,
       policy_sha256: loaded.sha256,
       policy_changed: loaded.sha256 !== policySha256,
       order_keys: trust.orderKids(),

@@ -26,7 +26,9 @@ export const publicJwkSchema = z.object({
   d: z.undefined({ error: 'this is the private key: keep it on the agent and send the public one' }).optional(),
 })
 
-const codeSchema = z.string().regex(/^mbse_[A-Za-z0-9_-]{22}$/, 'a code as it was shown: mbse_ and 22 characters')
+export const enrollmentCodeSchema = z
+  .string()
+  .regex(/^mbse_[A-Za-z0-9_-]{22}$/, 'a code as it was shown: mbse_ and 22 characters')
 const proofSchema = z.string().max(4096)
 
 /** Body of POST /v1/enrollments. */
@@ -34,12 +36,16 @@ export const enrollmentRequestSchema = z.strictObject({ agent: agentIdSchema })
 /** The one answer that ever holds the code. */
 export const enrollmentReplySchema = z.looseObject({
   agent: agentIdSchema,
-  code: codeSchema,
+  code: enrollmentCodeSchema,
   expires_at: z.iso.datetime(),
 })
 
 /** Body of POST /v1/enroll. */
-export const enrollRequestSchema = z.strictObject({ code: codeSchema, public_jwk: publicJwkSchema, proof: proofSchema })
+export const enrollRequestSchema = z.strictObject({
+  code: enrollmentCodeSchema,
+  public_jwk: publicJwkSchema,
+  proof: proofSchema,
+})
 export type EnrollRequest = z.infer<typeof enrollRequestSchema>
 /** `signing_kid`: of the key that orders will be signed with, to be compared with the trust file, never put into it. */
 export const enrollReplySchema = z.looseObject({ agent: agentIdSchema, signing_kid: z.string().max(128) })

@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { enrollmentCodeSchema } from '@multiboard-sync/shared/agent-key'
 import {
   aliasSchema,
   archiveIdSchema,
@@ -18,6 +19,8 @@ export type Command = { json: boolean } & (
   | { name: 'undo'; target: string | undefined; job: string | undefined; reindex: boolean; dryRun: boolean }
   /** Without a source it is the database of the collections, without aliases all of them: resolve-reindex.ts. */
   | { name: 'reindex'; source: string | undefined; aliases: string[]; full: boolean; dryRun: boolean }
+  | { name: 'enroll'; code: string }
+  | { name: 'rotate-key' }
   | { name: 'collections-check'; aliases: string[] }
   | { name: 'collections-infer'; source: string; table: string }
   /** Without a target: all of the policy. `previous`: the tables that are kept for an undo go, too. */
@@ -29,6 +32,7 @@ const OPTIONS = {
   to: { type: 'string' },
   tables: { type: 'string' },
   engine: { type: 'string' },
+  code: { type: 'string' },
   previous: { type: 'boolean', default: false },
   full: { type: 'boolean', default: false },
   'no-reindex': { type: 'boolean', default: false },
@@ -48,6 +52,8 @@ const COMMANDS: Record<string, { options: string[]; words: [number, number] }> =
   undo: { options: ['to', 'no-reindex', 'dry-run'], words: [0, 1] },
   reindex: { options: ['from', 'full', 'dry-run'], words: [0, MAX_COLLECTIONS] },
   collections: { options: ['from'], words: [0, MAX_COLLECTIONS + 1] },
+  enroll: { options: ['code'], words: [0, 0] },
+  'rotate-key': { options: [], words: [0, 0] },
   clean: { options: ['to', 'previous', 'dry-run'], words: [0, 0] },
 }
 
@@ -96,6 +102,10 @@ export function parseCommand(argv: string[]): Command {
       }
     case 'collections':
       return { ...readCollections(words, values.from), json }
+    case 'enroll':
+      return { name: command, code: readCode(values.code), json }
+    case 'rotate-key':
+      return { name: command, json }
     case 'clean':
       return { name: command, target: readDatabase(values.to), previous, dryRun, json }
     default:
@@ -163,6 +173,14 @@ function readAlias(alias: string): string {
 function readDatabase(name: string | undefined): string | undefined {
   if (name === undefined || databaseNameSchema.safeParse(name).success) return name
   throw usage(`"${name}" is not the name of a database.`)
+}
+
+function readCode(code: string | undefined): string {
+  if (code !== undefined && enrollmentCodeSchema.safeParse(code).success) return code
+  // What was typed is not repeated: it may be a code with one character too many.
+  throw usage(
+    `${code === undefined ? 'Name the code' : 'That is not a code'}: --code mbse_…, as an admin was shown it.`,
+  )
 }
 
 function readJob(id: string | undefined): string | undefined {

@@ -20,6 +20,9 @@ usage: pnpm agent <command> [options]
                                          an undo
   archives                               list the archives of the bucket
   archives show <archive>                one archive: its tables, rows and sizes
+  enroll --code mbse_…                   make this agent known to its control plane with the code an admin was shown;
+                                         makes the key file where there is none
+  rotate-key                             exchange the agent's key; archives signed with the one before stay readable
   doctor                                 check configuration, bucket, keys, every database and the search server
 
 options for all

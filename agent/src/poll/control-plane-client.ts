@@ -1,4 +1,3 @@
-import type { CryptoKey } from 'jose'
 import { z } from 'zod'
 import {
   acceptReplySchema,
@@ -15,8 +14,8 @@ import {
 } from '@multiboard-sync/shared/protocol'
 import { signRequest } from '@multiboard-sync/shared/signed-request'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import { unreachable } from './control-plane-error.ts'
-import { readAnswer, type Answer } from './read-answer.ts'
+import { postJson } from './post-json.ts'
+import type { Answer } from './read-answer.ts'
 
 /*
  * The agent's side of protocol v1: every call goes out, signed by the agent's key; nothing ever comes in. One function
@@ -32,6 +31,8 @@ type CompleteReply = z.infer<typeof completeReplySchema>
 
 /** Every call rejects with ControlPlaneError, or with the signal's reason. */
 export interface ControlPlane {
+  /** For a thread that calls by itself. */
+  readonly caller?: Caller
   poll(body: PollRequest, signal: AbortSignal): Promise<Answer<PollReply>>
   accept(job: string, body: AcceptRequest, signal: AbortSignal): Promise<Answer<AcceptReply>>
   report(job: string, body: ReportRequest, signal: AbortSignal): Promise<Answer<ReportReply>>
@@ -44,7 +45,8 @@ export interface ControlPlaneOptions {
   /** CONTROL_PLANE_URL; may have a path. */
   url: string
   agent: string
-  key: CryptoKey
+  /** A function: asked before each call, because the agent's key may have been rotated. */
+  key: CryptoKey | (() => Promise<CryptoKey>)
   version: string
   timeoutMs?: number
 }
@@ -58,31 +60,15 @@ export function connectControlPlane(options: ControlPlaneOptions): ControlPlane 
     const url = new URL(`${base.pathname.replace(/\/$/, '')}/v1/agent/${path}`, base.origin)
     const text = JSON.stringify(body)
     const facts = { method: 'POST', path: url.pathname, body: text, origin: base.origin }
-    const authorization = await signRequest(facts, options.agent, options.key)
-    try {
-      const response = await fetch(url, {
-        method: 'POST',
-        headers: {
-          authorization,
-          accept: 'application/json, application/problem+json',
-          'content-type': 'application/json',
-          'user-agent': `multiboard-sync-agent/${options.version}`,
-        },
-        body: text,
-        redirect: 'manual',
-        signal: AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)]),
-      })
-      return await readAnswer(response, schema)
-    } catch (error) {
-      signal.throwIfAborted()
-      if (error instanceof SyncError) throw error
-      const isLate = error instanceof Error && error.name === 'TimeoutError'
-      throw unreachable(isLate ? `no answer within ${timeoutMs / 1000} s` : 'the connection failed', { cause: error })
-    }
+    const key = typeof options.key === 'function' ? await options.key() : options.key
+    const authorization = await signRequest(facts, options.agent, key)
+    return await postJson(url, text, schema, { authorization, version: options.version, timeoutMs, signal })
   }
 
   const jobPath = (job: string, verb: string): string => `jobs/${encodeURIComponent(job)}/${verb}`
+  const { url, agent, key, version } = options
   return {
+    caller: { url, agent, key, version },
     poll: async (body, signal) => await call('poll', body, pollReplySchema, signal),
     accept: async (job, body, signal) => await call(jobPath(job, 'accept'), body, acceptReplySchema, signal),
     report: async (job, body, signal) => await call(jobPath(job, 'report'), body, reportReplySchema, signal),
@@ -91,7 +77,8 @@ export function connectControlPlane(options: ControlPlaneOptions): ControlPlane 
   }
 }
 
-function parseUrl(text: string): URL {
+/** CONTROL_PLANE_URL, as it may be. Throws `config-invalid`. */
+export function parseUrl(text: string): URL {
   const url = URL.parse(text)
   if (url && (url.protocol === 'https:' || url.protocol === 'http:') && !url.username && !url.password && !url.search) {
     return url

@@ -4,6 +4,10 @@ import { SyncError, type SyncErrorCode, type SyncErrorOptions } from '@multiboar
 /** What a control plane may say that changes what the agent does. Any other code is `control-plane-refused` here. */
 const KNOWN_CODES: ReadonlySet<string> = new Set([
   'unauthorized',
+  'forbidden',
+  'agent-revoked',
+  'enrollment-refused',
+  'rate-limited',
   'not-found',
   'agent-unknown',
   'invalid-request',
