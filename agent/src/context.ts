@@ -11,6 +11,7 @@ import type { ManifestSigner, ManifestTrust } from './archive/sign-manifest.ts'
 import type { AgentEnv } from './env.ts'
 import type { Journal } from './journal/journal.ts'
 import type { ExportPlan, Plan } from './plan/plan.ts'
+import type { DatabasePin } from './postgres/connect.ts'
 import type { DatabaseUrl } from './postgres/session.ts'
 import type { Lease } from './report/lease.ts'
 import type { Reporter } from './report/reporter.ts'
@@ -110,8 +111,29 @@ export function databaseUrls(
         hint: `Set ${variable} to postgresql://user:password@host:5432/database in the agent's environment.`,
       })
     }
-    return { name, url, viaProxy: database.via_proxy }
+    const pinned = pinOf(database)
+    return {
+      name,
+      url,
+      viaProxy: database.via_proxy,
+      ...(pinned ? { pinned } : {}),
+      others: pinnedOthers(policy, name),
+    }
   }
+}
+
+function pinOf({ system_identifier, database_oid }: Policy['databases'][string]): DatabasePin | undefined {
+  const isPinned = system_identifier !== undefined || database_oid !== undefined
+  return isPinned ? { systemIdentifier: system_identifier, databaseOid: database_oid } : undefined
+}
+
+/** A server alone may have databases under several names. */
+function pinnedOthers(policy: Policy, name: string): (DatabasePin & { name: string })[] {
+  return Object.entries(policy.databases).flatMap(([other, database]) => {
+    const pinned = pinOf(database)
+    const isWhole = pinned?.systemIdentifier !== undefined && pinned.databaseOid !== undefined
+    return isWhole && other !== name ? [{ ...pinned, name: other }] : []
+  })
 }
 
 /** The search server that the environment names; nothing is opened before a job needs it. */

@@ -8,6 +8,8 @@ import type { OpenedContext } from '../open-context.ts'
 import { checkCreateRight, majorOf } from '../plan/check-target.ts'
 import { checkBlockers } from '../plan/make-plan.ts'
 import { readBlockers } from '../postgres/blockers.ts'
+import { pinText } from '../postgres/check-pinned.ts'
+import type { DatabaseIdentity } from '../postgres/identity.ts'
 import { openSource } from '../postgres/open-source.ts'
 import { openTarget } from '../postgres/open-target.ts'
 import { leftoversText } from './leftovers-text.ts'
@@ -56,15 +58,25 @@ export async function runDoctor(
     await check('bucket, leftovers', async () => leftoversText(await findUploads(context, signal)))
   }
   for (const [name, { role }] of Object.entries(context.policy.databases)) {
-    if (role !== 'target') await check(`${name} as source`, async () => await checkReading(context, name, signal))
+    const found: DatabaseIdentity[] = []
+    const noted = async (work: Promise<Checked>): Promise<string> => {
+      const { identity, text } = await work
+      found.push(identity)
+      return text
+    }
+    if (role !== 'target') {
+      await check(`${name} as source`, async () => await noted(checkReading(context, name, signal)))
+    }
     const isTarget = context.policy.routes.some((route) => route.to === name)
     if (isTarget) {
-      const isReached = await check(`${name} as target`, async () => await checkWriting(context, name, signal))
+      const isReached = await check(`${name} as target`, async () => await noted(checkWriting(context, name, signal)))
       if (isReached && hasState) {
         await check(`${name}, leftovers`, async () => leftoversText(await findInTarget(context, name, signal)))
       }
     } else if (role === 'target')
       tell({ check: `${name} as target`, ok: true, text: 'no route leads there: never changed' })
+    const [identity] = found
+    if (identity) tell({ check: `${name}, fingerprint`, ok: true, text: fingerprintText(context, name, identity) })
   }
   if (Object.keys(context.policy.collections).length > 0) {
     const isReached = await check('search server', async () => await checkSearch(context, signal))
@@ -112,20 +124,34 @@ async function checkBucket({ store, prefix }: AgentContext, signal: AbortSignal)
   })
 }
 
-async function checkReading(context: AgentContext, name: string, signal: AbortSignal): Promise<string> {
+interface Checked {
+  text: string
+  identity: DatabaseIdentity
+}
+
+async function checkReading(context: AgentContext, name: string, signal: AbortSignal): Promise<Checked> {
   await using source = await openSource(context.databaseUrl(name), 'doctor', signal)
   await using reader = await source.openReader('doctor')
   // What of this stands in a job's way depends on the tables that it names.
   const notes = (await readBlockers(reader)).map(({ kind, name: what }) => `; note: ${kind} ${what}`)
   const { serverVersion, encoding } = source.identity
   const tables = formatNumberOf(source.tables.filter((table) => table.isLeaf).length, 'table')
-  return `PostgreSQL ${majorOf(serverVersion)}, ${encoding}, ${tables}, snapshots can be shared${notes.join('')}`
+  const text = `PostgreSQL ${majorOf(serverVersion)}, ${encoding}, ${tables}, snapshots can be shared${notes.join('')}`
+  return { text, identity: source.identity }
 }
 
-async function checkWriting(context: AgentContext, name: string, signal: AbortSignal): Promise<string> {
+async function checkWriting(context: AgentContext, name: string, signal: AbortSignal): Promise<Checked> {
   await using target = await openTarget(context.databaseUrl(name), signal)
   await checkCreateRight(target.session)
   await checkBlockers(target)
   const major = majorOf(target.identity.serverVersion)
-  return `PostgreSQL ${major}, accepts writes, no other job works on it, schemas may be created`
+  const text = `PostgreSQL ${major}, accepts writes, no other job works on it, schemas may be created`
+  return { text, identity: target.identity }
+}
+
+/** Lines to paste into agent.yaml, so that a URL that is pointed elsewhere is noticed (checkPinned). */
+function fingerprintText({ policy }: AgentContext, name: string, identity: DatabaseIdentity): string {
+  const { system_identifier, database_oid } = policy.databases[name] ?? {}
+  if (system_identifier !== undefined && database_oid !== undefined) return 'as pinned in agent.yaml'
+  return [`not pinned; to pin it, add under databases.${name} in agent.yaml:`, ...pinText(identity)].join('\n        ')
 }

@@ -10,6 +10,16 @@ export interface DatabaseUrl {
   url: string
   /** True when a proxy that keeps one server session for one client stands between, so that process ids differ. */
   viaProxy: boolean
+  /** Which database it must be (checkPinned). */
+  pinned?: DatabasePin
+  /** Which ones it must not be: what other names are pinned to, server and database. */
+  others?: readonly (DatabasePin & { name: string })[]
+}
+
+/** What is left out may be anything. */
+export interface DatabasePin {
+  systemIdentifier?: string | undefined
+  databaseOid?: number | undefined
 }
 
 export interface Connected {

@@ -1,6 +1,7 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type pg from 'pg'
 import { canceled } from './canceled.ts'
+import { checkPinned } from './check-pinned.ts'
 import { connect, cut, type DatabaseUrl } from './connect.ts'
 import { connectionLost, fromPgError } from './pg-error.ts'
 
@@ -46,7 +47,7 @@ const defaultLockTimeoutMs = 5_000
 /** A server that is alive answers a Terminate at once. */
 const closeTimeoutMs = 5_000
 
-/** Opens a session. Tries once. Throws as connect() does. */
+/** Opens a session. Tries once. Throws as connect() and checkPinned() do. */
 export async function openSession(database: DatabaseUrl, options: SessionOptions): Promise<Session> {
   const { signal, purpose } = options
   const { client, backendPid, serverVersion, broken } = await connect(database, purpose, signal)
@@ -98,6 +99,7 @@ export async function openSession(database: DatabaseUrl, options: SessionOptions
   try {
     await run(settings(purpose, serverVersion, options))
     if (serverVersion >= 140_000) await noticeOurEnd(session)
+    await checkPinned(session, database)
     return session
   } catch (error) {
     destroy()
