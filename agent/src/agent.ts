@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { viewPolicy } from '@multiboard-sync/shared/policy-view'
 import type { PollRequest } from '@multiboard-sync/shared/protocol'
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
-import { finishJobs } from './finish-jobs.ts'
+import { finishJobs, type RefusedEnds } from './finish-jobs.ts'
 import { log } from './log.ts'
 import type { AgentOptions, OpenedContext } from './open-context.ts'
 import { retryDelayMs } from './poll/retry-delay.ts'
@@ -29,6 +29,7 @@ export async function runAgent(options: Omit<AgentOptions, 'opened'> & { setting
   draining.addEventListener('abort', () =>
     log('info', 'Stopping: no new job begins. A second signal cancels a running one.'),
   )
+  const refusedEnds: RefusedEnds = new Map()
   let failures = 0
   let isSettled = false
   let isPublished = false
@@ -41,7 +42,7 @@ export async function runAgent(options: Omit<AgentOptions, 'opened'> & { setting
         await settleUnfinished(opened.context, draining)
         isSettled = true
       }
-      await finishJobs(opened, controlPlane, draining)
+      await finishJobs(opened, controlPlane, refusedEnds, draining)
       const { reply, serverDate } = await controlPlane.poll(pollRequest(opened, bootId), stopping)
       failures = 0
       if (!isPublished) isPublished = await publishCatalogue(opened.context, controlPlane, stopping)

@@ -6,16 +6,28 @@ import { listOutboxes, openOutbox } from './report/outbox.ts'
 import { startUpload } from './report/upload.ts'
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
 
+// An end that was refused for a reason we do not understand is told again, but not at every poll.
+const FIRST_DELAY_MS = 5_000
+const MAX_DELAY_MS = 300_000
+
+/** The ends that were refused: how often, and when they are told again (performance.now()). */
+export type RefusedEnds = Map<string, { times: number; againAtMs: number }>
+
 /**
  * Tells the control plane the end of every job whose outbox is still there: those settled at this boot, and those whose
- * completion was never acknowledged. Their events arrive first, in order. Jobs without an end are left alone.
+ * completion was never acknowledged. Their events arrive first, in order. Jobs without an end are left alone. Where the
+ * control plane says that the job is not ours any more, nobody is left to tell; any other refusal, also with a code that
+ * nobody knows here, may pass: the end is kept and told again later, and meanwhile polling goes on.
  */
 export async function finishJobs(
   { context, redact }: OpenedContext,
   controlPlane: ControlPlane,
+  refusedEnds: RefusedEnds,
   signal: AbortSignal,
 ): Promise<void> {
   for (const { job, epoch } of await listOutboxes(context.stateDir)) {
+    const refused = refusedEnds.get(job)
+    if (refused && performance.now() < refused.againAtMs) continue
     const result = await readFinished(context.stateDir, job)
     if (!result) continue
     const outbox = openOutbox({ stateDir: context.stateDir, job, epoch })
@@ -32,14 +44,17 @@ export async function finishJobs(
     })
     try {
       await upload.complete(result, signal)
+      refusedEnds.delete(job)
     } catch (thrown) {
       // Stopped in the middle: the next boot goes on.
       signal.throwIfAborted()
       const error = toSyncError(thrown)
       if (error.retryable) throw error
-      // The control plane has given the job up for good: there is nobody left to tell.
-      log('warning', "A job's end was not taken by the control plane.", { job, code: error.code })
-      await outbox.remove()
+      const times = (refused?.times ?? 0) + 1
+      const delayMs = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (times - 1))
+      refusedEnds.set(job, { times, againAtMs: performance.now() + delayMs })
+      const { code, hint, details } = error
+      log('warning', "A job's end was not taken by the control plane.", { job, code, hint, details })
     }
   }
 }

@@ -1,10 +1,10 @@
 import { setMaxListeners } from 'node:events'
 import { z } from 'zod'
 import { jobIdSchema } from '@multiboard-sync/shared/job'
-import type { Order } from '@multiboard-sync/shared/order'
+import { ORDER_MAX_AGE_S, type Order } from '@multiboard-sync/shared/order'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { newFacts } from './context.ts'
-import { openJournal, readStarts } from './journal/journal.ts'
+import { openJournal, readJournaled, readStarts } from './journal/journal.ts'
 import { log } from './log.ts'
 import type { AgentOptions } from './open-context.ts'
 import { performJob } from './perform-job.ts'
@@ -41,25 +41,30 @@ export async function takeOrder(
       begun: await readStarts(context, new Date()),
       now: () => new Date(),
       seen,
+      journaled: async (job) => await readJournaled(context.stateDir, job),
     })
   } catch (thrown) {
     await refuse(options, token, toSyncError(thrown))
     return
   }
-  await runOrder(options, seen, order)
+  await runOrder(options, token, order)
 }
 
 /**
  * The job is in the journal before anything else happens, so that its end is told whenever this process ends: now, or by
- * the next boot. It begins only when the control plane has heard that it was taken.
+ * the next boot; a disk that does not take that is a reason to refuse. It begins only when the control plane has heard that it was taken.
  */
-async function runOrder(options: AgentOptions, seen: SeenOrders, order: Order): Promise<void> {
+async function runOrder(options: AgentOptions, token: string, order: Order): Promise<void> {
   const { opened, controlPlane, draining, stopping } = options
   const { context, redact } = opened
   const { id, epoch, fence } = order.job
   await using journal = await openJournal(context.stateDir, id)
-  await journal.record('accepted', { params: order.params, epoch, fence, pid: process.pid })
-  await seen.remember(order)
+  try {
+    await journal.record('accepted', { params: order.params, epoch, fence, pid: process.pid })
+  } catch (thrown) {
+    await refuse(options, token, toSyncError(thrown))
+    return
+  }
 
   const stop = new AbortController()
   const cancel = (message: string): void =>
@@ -108,18 +113,29 @@ async function runOrder(options: AgentOptions, seen: SeenOrders, order: Order): 
  * begin. When that fails the job is stopped before its first step, and ends like any other: in the journal, and told.
  */
 async function begin({ controlPlane, draining }: AgentOptions, order: Order, stop: AbortController): Promise<void> {
-  const expired = AbortSignal.timeout(Math.max(0, order.exp * 1000 - Date.now()))
+  const leftMs = order.exp * 1000 - Date.now()
+  const expired = AbortSignal.timeout(Math.max(0, Math.min(leftMs, ORDER_MAX_AGE_S * 1000)))
   const signal = AbortSignal.any([draining, expired, stop.signal])
   const { id, epoch } = order.job
   try {
     const accept = async () => await controlPlane.accept(id, { epoch, verdict: 'accepted' }, signal)
-    await keepCalling({ signal }, accept)
+    await keepCalling({ signal, isPassing }, accept)
+    // The timer stands still while a machine is suspended; the time of day does not.
+    if (Date.now() >= order.exp * 1000) stop.abort(notHeard())
   } catch (thrown) {
     stop.abort(expired.aborted ? notHeard(thrown) : toSyncError(thrown))
   }
 }
 
-function notHeard(cause: unknown): SyncError {
+/**
+ * What may pass before an order expires: also a clock that jumped, which makes every signature look wrong, and a code that
+ * this agent does not know, which a newer control plane may use for anything.
+ */
+function isPassing({ code, retryable }: SyncError): boolean {
+  return retryable || code === 'unauthorized' || code === 'control-plane-refused'
+}
+
+function notHeard(cause?: unknown): SyncError {
   return new SyncError(
     'control-plane-unreachable',
     'The order expired before the control plane heard that it was taken.',
@@ -169,7 +185,7 @@ async function refuse(options: AgentOptions, token: string, error: SyncError): P
   const { id, epoch } = peeked.data.job
   const signal = AbortSignal.any([options.draining, AbortSignal.timeout(REFUSE_FOR_MS)])
   const refused = { epoch, verdict: 'refused', code, message, hint } as const
-  await keepCalling({ signal }, async () => await options.controlPlane.accept(id, refused, signal))
+  await keepCalling({ signal, isPassing }, async () => await options.controlPlane.accept(id, refused, signal))
 }
 
 function peek(token: string): unknown {

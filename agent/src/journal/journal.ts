@@ -269,6 +269,24 @@ export async function readFinished(stateDir: string, job: string): Promise<JobRe
   }
 }
 
+/** What is written down of the runs of a job: the newest epoch it was begun with, and whether it has ended. */
+export interface JournaledJob {
+  epoch: number
+  hasEnded: boolean
+}
+
+/** Undefined when this agent has never begun the job, or so long ago that its journal was removed. */
+export async function readJournaled(stateDir: string, job: string): Promise<JournaledJob | undefined> {
+  try {
+    const lines = await readJsonLines(join(stateDir, 'journal', `${jobIdSchema.parse(job)}${SUFFIX}`), lineSchema)
+    const epochs = lines.filter(({ step }) => step === 'accepted').map((line) => stepSchemas.accepted.parse(line).epoch)
+    return epochs.length === 0 ? undefined : { epoch: Math.max(...epochs), hasEnded: finishOf(lines) !== undefined }
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw error
+  }
+}
+
 type Line = z.infer<typeof lineSchema>
 
 async function listJournals(folder: string): Promise<string[]> {

@@ -31,7 +31,7 @@ export async function openJsonLines<T>(
     const entries = parseLines(bytes.subarray(0, wholeBytes), schema, path)
     if (wholeBytes < bytes.length) await file.truncate(wholeBytes)
     if (bytes.length === 0) await syncFolder(dirname(path))
-    return { lines: appendTo(file), entries }
+    return { lines: appendTo(file, wholeBytes), entries }
   } catch (error) {
     await file.close()
     throw error
@@ -54,15 +54,20 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-function appendTo<T>(file: FileHandle): JsonLines<T> {
+function appendTo<T>(file: FileHandle, wholeBytes: number): JsonLines<T> {
   let tail: Promise<void> = Promise.resolve()
+  let bytes = wholeBytes
   let broken: SyncError | undefined
   const write = async (line: string): Promise<void> => {
-    // After a failed write nobody knows what the last line looks like, so nothing may be put behind it.
-    if (broken) throw broken
+    // After a failed write nobody knows what the last line looks like, so nothing may be put behind it. Only a full disk
+    // says for sure that all before it is well: what was cut is cut off, and the line is tried when there is room again.
+    if (broken && broken.code !== 'disk-full') throw broken
     try {
+      if (broken) await file.truncate(bytes)
+      broken = undefined
       await file.appendFile(line)
       await file.datasync()
+      bytes += Buffer.byteLength(line)
     } catch (cause) {
       broken = cannotWrite(cause)
       throw broken

@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { CompactSign, calculateJwkThumbprint, exportJWK, generateKeyPair, type CryptoKey } from 'jose'
@@ -6,6 +6,7 @@ import { ORDER_TYPE, type Order } from '@multiboard-sync/shared/order'
 import { policySchema, policySha256, type Policy } from '@multiboard-sync/shared/policy'
 import { signOrder } from '@multiboard-sync/shared/signed-order'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { openJournal, readJournaled, type Journal } from '../journal/journal.ts'
 import { openSeenOrders, type SeenOrders } from './seen-orders.ts'
 import { parseTrustFile, type Trust } from './trust-file.ts'
 import { verifyOrder, type OrderContext } from './verify-order.ts'
@@ -62,6 +63,7 @@ function context(changes: Partial<OrderContext> = {}): OrderContext {
     serverDate: NOW,
     now: () => NOW,
     seen,
+    journaled: async (job) => await readJournaled(stateDir, job),
     ...changes,
   }
 }
@@ -84,6 +86,12 @@ function order(changes: object = {}): Order {
 
 async function signed(changes: object = {}): Promise<string> {
   return await signOrder(order(changes), key, kid)
+}
+
+async function begin(epoch: number): Promise<Journal> {
+  const journal = await openJournal(stateDir, JOB)
+  await journal.record('accepted', { params: order().params, epoch, fence: 7 })
+  return journal
 }
 
 async function signedWithHeader(header: object, signer: CryptoKey | Uint8Array = key): Promise<string> {
@@ -134,7 +142,7 @@ describe('an order to undo or to plan', () => {
 })
 
 describe('the form of an order is checked first', () => {
-  it('larger than 64 KiB is refused before it is parsed', async () => {
+  it('T19: larger than 64 KiB is refused before it is parsed', async () => {
     await expect(verifyOrder('x'.repeat(64 * 1024 + 1), context())).rejects.toMatchObject({ code: 'order-too-large' })
   })
 
@@ -143,20 +151,27 @@ describe('the form of an order is checked first', () => {
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code })
   })
 
-  it('alg none is refused', async () => {
+  it('T5: alg none is refused', async () => {
     const token = `${base64url({ alg: 'none', typ: ORDER_TYPE, kid })}.${base64url(order())}.`
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-wrong-type' })
   })
 
-  it('HS256 with the public key as the secret is refused', async () => {
+  it('T5: HS256 with the public key as the secret is refused', async () => {
     const token = await signedWithHeader({ alg: 'HS256' }, Buffer.from(publicBytes, 'base64url'))
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-wrong-type' })
   })
 
   it.each([
-    ['another typ', { typ: 'multiboard-sync-request+jwt' }],
-    ['no typ', { typ: undefined }],
-    ['a critical extension', { crit: ['mystery'], mystery: 1 }],
+    ['T4: the typ of another token', { typ: 'multiboard-sync-request+jwt' }],
+    ['T4: the typ of any token', { typ: 'JWT' }],
+    ['T4: our typ in another spelling', { typ: `application/${ORDER_TYPE}` }],
+    ['T4: no typ', { typ: undefined }],
+    ['T5: a critical extension', { crit: ['mystery'], mystery: 1 }],
+    ['T5: the newer name of the same algorithm', { alg: 'Ed25519' }],
+    ['T5: a key of its own', { jwk: { kty: 'OKP', crv: 'Ed25519', x: 'x' } }],
+    ['T5: an address of keys', { jku: 'https://evil.example.com/keys' }],
+    ['T5: an address of a certificate', { x5u: 'https://evil.example.com/cert' }],
+    ['T5: anything else that nobody asked for', { zip: 'DEF' }],
   ])('%s is refused', async (_what, header) => {
     const token = await signedWithHeader(header)
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-wrong-type' })
@@ -164,7 +179,15 @@ describe('the form of an order is checked first', () => {
 })
 
 describe('the key of an order', () => {
-  it('must be in the trust file', async () => {
+  it.each(['__proto__', 'constructor', '../../agent.key.json', '', 'https://evil.example.com/key', 'x'.repeat(9000)])(
+    'T5: is not found by tricks such as the kid %.40j',
+    async (id) => {
+      const token = await signedWithHeader({ kid: id })
+      await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-unknown-key' })
+    },
+  )
+
+  it('T6: must be in the trust file', async () => {
     const token = await signedWithHeader({ kid: 'somebody-elses' })
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-unknown-key' })
   })
@@ -174,24 +197,26 @@ describe('the key of an order', () => {
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-unknown-key' })
   })
 
-  it('is not taken from the header of the order', async () => {
+  it('T5: is not taken from the header of the order, nor believed because it fits', async () => {
     const stranger = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true })
-    const token = await signedWithHeader({ jwk: await exportJWK(stranger.publicKey) }, stranger.privateKey)
-    await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-bad-signature' })
+    const embedded = await signedWithHeader({ jwk: await exportJWK(stranger.publicKey) }, stranger.privateKey)
+    await expect(verifyOrder(embedded, context())).rejects.toMatchObject({ code: 'order-wrong-type' })
+    const named = await signedWithHeader({}, stranger.privateKey)
+    await expect(verifyOrder(named, context())).rejects.toMatchObject({ code: 'order-bad-signature' })
   })
 
   it.each([
     ['expired', { not_after: '2026-11-22T12:00:00Z' }],
     ['not valid yet', { not_before: '2026-11-22T12:00:01Z' }],
     ['meant for archives', { use: 'archive' }],
-  ])('is refused when it is %s', async (_what, entry) => {
+  ])('G20: is refused when it is %s', async (_what, entry) => {
     trust = await trustWith(entry)
     await expect(verifyOrder(await signed(), context())).rejects.toMatchObject({ code: 'order-unknown-key' })
   })
 })
 
 describe('the signature of an order', () => {
-  it('does not survive a flipped bit anywhere in the token', async () => {
+  it('G9: does not survive a flipped bit anywhere in the token', async () => {
     const token = await signed()
     const [header = '', payload = '', signature = ''] = token.split('.')
     const flip = (part: string, share: number): string => {
@@ -216,7 +241,7 @@ describe('the signature of an order', () => {
     await verifyOrder(token, context())
   })
 
-  it('of another order does not fit', async () => {
+  it('G9: of another order does not fit', async () => {
     const [header, payload] = (await signed({ jti: 'jti-00000002' })).split('.')
     const signature = (await signed()).split('.')[2]
     const token = `${header}.${payload}.${signature}`
@@ -226,30 +251,34 @@ describe('the signature of an order', () => {
 
 describe('a signed order is refused when', () => {
   it.each([
-    ['another control plane issued it', { iss: 'https://evil.example.com' }, 'order-wrong-issuer'],
-    ['it is for another agent', { aud: 'agent:vps2' }, 'order-wrong-audience'],
-    ['its audience is an array that names us', { aud: ['agent:vps1'] }, 'order-wrong-audience'],
-    ['it has expired', { iat: NOW_S - 331, nbf: NOW_S - 331, exp: NOW_S - 31 }, 'order-expired'],
-    ['it is not valid yet', { iat: NOW_S, nbf: NOW_S + 31 }, 'order-not-yet-valid'],
-    ['it was issued in the future', { iat: NOW_S + 31, nbf: NOW_S, exp: NOW_S + 200 }, 'order-not-yet-valid'],
-    ['it lives for more than 300 s', { exp: NOW_S + 301 }, 'order-malformed'],
+    ['T3: another control plane issued it', { iss: 'https://evil.example.com' }, 'order-wrong-issuer'],
+    ['T3: it is for another agent', { aud: 'agent:vps2' }, 'order-wrong-audience'],
+    ['T3: its audience is an array that names us', { aud: ['agent:vps1'] }, 'order-wrong-audience'],
+    ['T3: its audience is an array of nobody', { aud: [] }, 'order-wrong-audience'],
+    ['T3: it is for nobody', { aud: undefined }, 'order-malformed'],
+    ['T3: it is for our name as a part of another', { aud: 'agent:vps1x' }, 'order-wrong-audience'],
+    ['G9: it has expired', { iat: NOW_S - 330, nbf: NOW_S - 330, exp: NOW_S - 30 }, 'order-expired'],
+    ['G9: it is not valid yet', { iat: NOW_S, nbf: NOW_S + 31 }, 'order-not-yet-valid'],
+    ['G9: it was issued in the future', { iat: NOW_S + 31, nbf: NOW_S, exp: NOW_S + 200 }, 'order-not-yet-valid'],
+    ['G9: it lives for more than 300 s', { exp: NOW_S + 301 }, 'order-malformed'],
+    ['G9: it lives for ever', { exp: Number.MAX_SAFE_INTEGER }, 'order-malformed'],
     ['it ends before it begins', { exp: NOW_S }, 'order-malformed'],
     ['its times are text', { exp: '9999999999' }, 'order-malformed'],
     ['it has no jti', { jti: undefined }, 'order-malformed'],
-    ['it has a claim we do not know', { sudo: true }, 'order-unknown-claim'],
+    ['G9: it has a claim we do not know', { sudo: true }, 'order-unknown-claim'],
     [
-      'its job has a field we do not know',
+      'G9: its job has a field we do not know',
       { job: { id: JOB, kind: 'sync', epoch: 1, fence: 7, force: true } },
       'order-unknown-claim',
     ],
     [
-      'it has a parameter we do not know',
+      'G9: it has a parameter we do not know',
       { params: { kind: 'sync', source: 'production', target: 'staging', engine: 'auto', sql: 'drop' } },
       'order-unknown-claim',
     ],
     ['it names a kind of job we do not know', { params: { kind: 'wipe', target: 'staging' } }, 'order-malformed'],
     ['it names two kinds of job', { job: { id: JOB, kind: 'export', epoch: 1, fence: 7 } }, 'order-malformed'],
-    ['its policy is another one', { policy_sha256: '0'.repeat(64) }, 'policy-changed'],
+    ['G9: its policy is another one', { policy_sha256: '0'.repeat(64) }, 'policy-changed'],
     [
       'the policy has no such route',
       { params: { kind: 'sync', source: 'staging', target: 'production', engine: 'auto' } },
@@ -288,21 +317,30 @@ describe('a signed order is refused when', () => {
   })
 
   it.each([
-    ['61 s ahead', new Date(NOW.getTime() - 61_000)],
-    ['61 s behind', new Date(NOW.getTime() + 61_000)],
+    ['T20: ten minutes ahead', new Date(NOW.getTime() - 600_000)],
+    ['T20: ten minutes behind', new Date(NOW.getTime() + 600_000)],
+    ['T20: a minute ahead, and a little', new Date(NOW.getTime() - 60_001)],
+    ['T20: a minute behind, and a little', new Date(NOW.getTime() + 60_001)],
     ['of unknown error', undefined],
     ['compared with garbage', new Date(Number.NaN)],
   ])('our clock is %s', async (_what, serverDate) => {
     await expect(verifyOrder(await signed(), context({ serverDate }))).rejects.toMatchObject({ code: 'clock-skew' })
   })
 
-  it('but not when clocks differ by a minute or the order is 29 s too old', async () => {
-    const late = { iat: NOW_S - 329, nbf: NOW_S - 329, exp: NOW_S - 29 }
-    await verifyOrder(await signed(late), context({ serverDate: new Date(NOW.getTime() + 60_000) }))
+  it('T20: but not when clocks differ by a minute', async () => {
+    await verifyOrder(await signed(), context({ serverDate: new Date(NOW.getTime() + 60_000) }))
+  })
+
+  it('G9: a claim hides behind a name that objects have anyway', async () => {
+    const text = JSON.stringify(order()).replace('{', '{"__proto__":{"sudo":true},')
+    const token = await new CompactSign(new TextEncoder().encode(text))
+      .setProtectedHeader({ alg: 'EdDSA', typ: ORDER_TYPE, kid })
+      .sign(key)
+    await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-unknown-claim' })
   })
 })
 
-describe('an order is taken once', () => {
+describe('T2: an order is taken once', () => {
   it('and refused when it comes again', async () => {
     const token = await signed()
     await verifyOrder(token, context())
@@ -315,6 +353,29 @@ describe('an order is taken once', () => {
     await seen[Symbol.asyncDispose]()
     seen = await openSeenOrders(stateDir, () => NOW)
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-replayed' })
+  })
+
+  it('and not for a job that the journal knows, should the list of seen orders be lost', async () => {
+    await verifyOrder(await signed(), context())
+    await begin(1)
+    await seen[Symbol.asyncDispose]()
+    await rm(join(stateDir, 'seen-orders.jsonl'))
+    seen = await openSeenOrders(stateDir, () => NOW)
+    await expect(verifyOrder(await signed(), context())).rejects.toMatchObject({ code: 'order-superseded' })
+  })
+
+  it('and never for a job that has ended, whatever the epoch', async () => {
+    await using journal = await begin(1)
+    const ended = { outcome: 'succeeded', target_state: 'changed' } as const
+    await journal.record('finished', { result: { ...ended, tables: 1, rows: 1, bytes: 1, seconds: 1, peak_rss_mb: 1 } })
+    const job = { id: JOB, kind: 'sync', epoch: 9, fence: 7 }
+    await expect(verifyOrder(await signed({ job }), context())).rejects.toMatchObject({ code: 'order-replayed' })
+  })
+
+  it('and not while the journal cannot be read', async () => {
+    await mkdir(join(stateDir, 'journal'))
+    await writeFile(join(stateDir, 'journal', `${JOB}.jsonl`), 'garbage\n{}\n')
+    await expect(verifyOrder(await signed(), context())).rejects.toMatchObject({ code: 'config-invalid' })
   })
 
   it('also when it comes twice at the same time', async () => {

@@ -1,10 +1,12 @@
 import type { CryptoKey } from 'jose'
 import { z } from 'zod'
+import { jobIdSchema } from '@multiboard-sync/shared/job'
 import { ORDER_MAX_AGE_S, orderSchema, type Order } from '@multiboard-sync/shared/order'
 import type { Policy } from '@multiboard-sync/shared/policy'
 import { evaluatePolicy, policyError } from '@multiboard-sync/shared/policy-evaluate'
 import { openOrder } from '@multiboard-sync/shared/signed-order'
 import { SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
+import type { JournaledJob } from '../journal/journal.ts'
 import type { SeenOrders } from './seen-orders.ts'
 
 /*
@@ -38,6 +40,8 @@ export interface OrderContext {
   seen: SeenOrders
   /** When jobs were begun, by target, as far as the policy counts them. */
   begun?: ReadonlyMap<string, readonly Date[]>
+  /** What the journal knows of a job: it guards against replays too, should the list of seen orders be lost. */
+  journaled(job: string): Promise<JournaledJob | undefined>
 }
 
 /** What the first checks read; the strict schema comes after them, so that a replay is called a replay. */
@@ -48,7 +52,7 @@ const envelopeSchema = z.looseObject({
   nbf: z.int(),
   exp: z.int(),
   jti: z.string().min(8).max(128),
-  job: z.looseObject({ id: z.string(), epoch: z.int().positive() }),
+  job: z.looseObject({ id: jobIdSchema, epoch: z.int().positive() }),
 })
 type Envelope = z.infer<typeof envelopeSchema>
 
@@ -58,12 +62,13 @@ type Envelope = z.infer<typeof envelopeSchema>
  */
 export async function verifyOrder(token: string, context: OrderContext): Promise<Order> {
   const payload = await openOrder(token, async (kid) => await context.findKey(kid))
-  // Nothing is awaited from here to `remember`, so that of two equal orders at the same time one is refused.
   const envelope = parseEnvelope(payload)
+  const journaled = await context.journaled(envelope.job.id)
+  // Nothing is awaited from here to `remember`, so that of two equal orders at the same time one is refused.
   checkAddress(envelope, context)
   checkTime(envelope, context.now())
   checkClock(context.serverDate, context.now())
-  checkNew(envelope, context.seen)
+  checkNew(envelope, context.seen, journaled)
   const order = parseClaims(payload)
   checkPolicy(order, context)
   await context.seen.remember(order)
@@ -117,12 +122,17 @@ function checkClock(serverDate: Date | undefined, now: Date): void {
   )
 }
 
-function checkNew({ jti, job }: Envelope, seen: SeenOrders): void {
-  if (seen.has(jti)) throw refuse('order-replayed', 'The order was taken before.')
-  if (job.epoch <= seen.newestEpoch(job.id)) {
-    throw refuse('order-superseded', 'This agent has already taken this job with the same or a newer epoch.')
+function checkNew({ jti, job }: Envelope, seen: SeenOrders, journaled: JournaledJob | undefined): void {
+  if (seen.has(jti)) throw refuse('order-replayed', 'The order was taken before.', { hint: NEW_JOB })
+  if (journaled?.hasEnded) throw refuse('order-replayed', 'This agent has ended this job before.', { hint: NEW_JOB })
+  if (job.epoch <= Math.max(seen.newestEpoch(job.id), journaled?.epoch ?? 0)) {
+    throw refuse('order-superseded', 'This agent has already taken this job with the same or a newer epoch.', {
+      hint: NEW_JOB,
+    })
   }
 }
+
+const NEW_JOB = 'Nothing was done again. To do the same once more ask for a new job.'
 
 function parseClaims(payload: unknown): Order {
   const parsed = orderSchema.safeParse(payload)
