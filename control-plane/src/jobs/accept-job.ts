@@ -1,6 +1,7 @@
 import { isFinished, nextState } from '@multiboard-sync/shared/job-state'
 import type { AcceptRequest } from '@multiboard-sync/shared/protocol'
 import type { ControlPlane } from '../control-plane.ts'
+import { appendAudit } from '../audit/append-audit.ts'
 import { appendEvents, controlEvent, endEvent } from '../events/append-events.ts'
 import type { Queries } from '../store/open-database.ts'
 import { lockJobOfAgent, renewLease, requireLease } from './hold-lease.ts'
@@ -24,7 +25,12 @@ export async function acceptJob(
     }
     const state = nextState(job.state, { type: 'accept' })
     await transaction.query(writeAccepted, [job.id, lease.leaseMs, lease.graceMs, state])
-    if (job.started_at === null) await appendEvents(transaction, job.id, [controlEvent('job.accepted')])
+    if (job.started_at === null) {
+      await appendEvents(transaction, job.id, [controlEvent('job.accepted')])
+      const { epoch } = request
+      const entry = { actor: `agent:${agent}`, action: 'job.accepted', object: `job:${job.id}`, detail: { epoch } }
+      await appendAudit(transaction, entry)
+    }
     return { lease_ms: lease.leaseMs }
   })
 }
@@ -37,6 +43,12 @@ async function refuse(transaction: Queries, job: JobRow, request: AcceptRequest)
   const { code = null, message = null, hint = null } = request
   await transaction.query(writeRefused, [job.id, state, code, message, hint])
   if (isFinished(state)) await appendEvents(transaction, job.id, [endEvent(state, { code, message, hint })])
+  await appendAudit(transaction, {
+    actor: `agent:${job.agent}`,
+    action: 'job.refused',
+    object: `job:${job.id}`,
+    detail: { epoch: request.epoch, code },
+  })
 }
 
 const writeAccepted = `

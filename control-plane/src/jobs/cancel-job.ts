@@ -1,5 +1,7 @@
 import { isFinished, nextState } from '@multiboard-sync/shared/job-state'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { appendAudit } from '../audit/append-audit.ts'
+import { auditEnd } from '../audit/audit-job.ts'
 import { appendEvents, endEvent, type NewEvent } from '../events/append-events.ts'
 import type { Database } from '../store/open-database.ts'
 import { jobColumns, jobUnknown, selectJob, stateNow, type JobRow } from './job-row.ts'
@@ -28,6 +30,8 @@ export async function cancelJob(database: Database, id: string, person: string):
       data: { by: person },
     }
     await appendEvents(transaction, job.id, isFinished(state) ? [asked, endEvent(state)] : [asked])
+    await appendAudit(transaction, { actor: person, action: 'job.canceled', object: `job:${job.id}` })
+    if (isFinished(state)) await auditEnd(transaction, job.id, 'control', { state, target_state: job.target_state })
     return changed ?? job
   })
 }

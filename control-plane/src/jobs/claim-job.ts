@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { nextState } from '@multiboard-sync/shared/job-state'
 import type { ControlPlane } from '../control-plane.ts'
+import { appendAudit } from '../audit/append-audit.ts'
 import { appendEvents, controlEvent } from '../events/append-events.ts'
 import { makeOrder } from '../orders/make-order.ts'
 import { violates, type Queries } from '../store/open-database.ts'
@@ -43,6 +44,16 @@ export async function claimJob(
         token,
       ])
       await appendEvents(transaction, job.id, [controlEvent('job.leased', { agent: agent.id, epoch, fence })])
+      // With its jti the agent's journal knows the order too: what was signed and what was done can be compared.
+      const detail = {
+        agent: agent.id,
+        epoch,
+        fence,
+        jti: order.jti,
+        kid: signer.kid,
+        policy_sha256: order.policy_sha256,
+      }
+      await appendAudit(transaction, { actor: 'control', action: 'order.signed', object: `job:${job.id}`, detail })
       return token
     })
   } catch (error) {

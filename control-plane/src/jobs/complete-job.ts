@@ -2,6 +2,7 @@ import { nextState } from '@multiboard-sync/shared/job-state'
 import type { CompleteRequest } from '@multiboard-sync/shared/protocol'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { isFinished } from '@multiboard-sync/shared/job-state'
+import { auditEnd } from '../audit/audit-job.ts'
 import { storeArchives } from '../archives/store-archives.ts'
 import type { ControlPlane } from '../control-plane.ts'
 import { appendEvents, endEvent } from '../events/append-events.ts'
@@ -46,6 +47,7 @@ export async function completeJob(
     const archives = [result.archive, result.safety_backup].filter((archive) => archive !== undefined)
     await storeArchives(transaction, agent, archives)
     await appendEvents(transaction, job.id, [endEvent(state, { target_state, code, message, hint })])
+    await auditEnd(transaction, job.id, `agent:${agent}`, { state, target_state, code, epoch: request.epoch })
     return { status: 200, reply: { state, ack_aseq: job.last_aseq } }
   })
 }

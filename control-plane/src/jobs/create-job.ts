@@ -1,5 +1,6 @@
 import { newJobId, type JobParams } from '@multiboard-sync/shared/job'
 import type { CreateJob } from '@multiboard-sync/shared/protocol'
+import { appendAudit } from '../audit/append-audit.ts'
 import { appendEvents, controlEvent } from '../events/append-events.ts'
 import type { Database } from '../store/open-database.ts'
 import { chooseAgent } from './choose-agent.ts'
@@ -27,8 +28,21 @@ export async function createJob(database: Database, input: CreateJob, person: st
       seconds,
     ])
     await appendEvents(transaction, id, [controlEvent('job.queued', { agent, kind: params.kind, by: person })])
+    await appendAudit(transaction, {
+      actor: person,
+      action: 'job.asked',
+      object: `job:${id}`,
+      detail: { agent, ...namesIn(params) },
+    })
     return await readJob(transaction, id)
   })
+}
+
+/** What of a job's parameters the audit keeps: which databases, archive and job; not which tables. */
+function namesIn(params: JobParams): Record<string, string | boolean> {
+  const { kind, ...rest } = params
+  const names = Object.entries(rest).filter(([, value]) => typeof value === 'string' || typeof value === 'boolean')
+  return { kind, ...(Object.fromEntries(names) as Record<string, string | boolean>) }
 }
 
 /**

@@ -1,5 +1,6 @@
 import { stateNow, selectJob, targetStateWhenLost, type JobRow } from './job-row.ts'
 import { appendEvents, endEvent } from '../events/append-events.ts'
+import { auditEnd } from '../audit/audit-job.ts'
 import type { Database } from '../store/open-database.ts'
 
 // One poll does a little; the next one goes on.
@@ -12,12 +13,15 @@ const AT_ONCE = 20
 export async function settleOverdue(database: Database): Promise<void> {
   await database.transaction(async (transaction) => {
     const jobs = await transaction.query<JobRow>(selectOverdue, [AT_ONCE])
-    for (const job of jobs) {
+    const settled = jobs.map((job) => {
       const state = stateNow(job)
-      const targetState = state === 'lost' ? targetStateWhenLost(job) : job.target_state
-      await transaction.query(writeState, [job.id, state, targetState])
-      await appendEvents(transaction, job.id, [endEvent(state, { target_state: targetState })])
+      return { id: job.id, state, target_state: state === 'lost' ? targetStateWhenLost(job) : job.target_state }
+    })
+    for (const { id, state, target_state } of settled) {
+      await transaction.query(writeState, [id, state, target_state])
+      await appendEvents(transaction, id, [endEvent(state, { target_state })])
     }
+    for (const { id, ...end } of settled) await auditEnd(transaction, id, 'control', end)
   })
 }
 
