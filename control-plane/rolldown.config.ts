@@ -8,5 +8,6 @@ export default defineConfig({
   input: 'src/index.ts',
   platform: 'node',
   external: [/^hono(\/|$)/],
-  output: { file: 'dist/index.js', format: 'esm', sourcemap: true },
+  // A library imports some of its parts when they are needed; one file must hold them all.
+  output: { file: 'dist/index.js', format: 'esm', codeSplitting: false, sourcemap: true },
 })
