@@ -1,8 +1,9 @@
-import { createHash, generateKeyPairSync } from 'node:crypto'
+import { generateKeyPairSync } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
+import { addOrderKey, removeKey, thumbprint } from './keys/change-trust.ts'
 
 /*
  * Makes the keys of an installation: one Ed25519 key with which the control plane signs orders, one with which an agent
@@ -10,8 +11,19 @@ import { parseArgs } from 'node:util'
  *
  *     node scripts/make-keys.ts [--dir keys]
  *
- * Never overwrites a file: a key that is lost cannot be made again.
+ * For the exchange of the control plane's key: makes one alone, adds it to an agent's trust file, takes the old one out.
+ *
+ *     node scripts/make-keys.ts control-plane [--dir keys]
+ *     node scripts/make-keys.ts trust <trust file> <key file> [--not-before <time>] [--not-after <time>]
+ *     node scripts/make-keys.ts revoke <trust file> <kid>
+ *
+ * Never overwrites a key: one that is lost cannot be made again.
  */
+
+const USAGE = `usage: pnpm keys [--dir keys]
+       pnpm keys control-plane [--dir keys]
+       pnpm keys trust <trust.json> <control-plane.pub.json> [--not-before <time>] [--not-after <time>]
+       pnpm keys revoke <trust.json> <kid>`
 
 export interface MadeKeys {
   /** Private; the control plane's. */
@@ -33,9 +45,7 @@ export async function makeKeys(folder: string): Promise<MadeKeys> {
     agentPublicFile: join(folder, 'agent.pub.json'),
     trustFile: join(folder, 'trust.json'),
   }
-  for (const path of Object.values(made) as string[]) {
-    if (existsSync(path)) throw Object.assign(new Error(`${path} is already there`), { code: 'EEXIST', path })
-  }
+  refuseExisting(Object.values(made))
   const controlPlane = makeKey()
   const agent = makeKey()
   await writeNew(made.controlPlaneKeyFile, controlPlane.privateJwk)
@@ -45,12 +55,40 @@ export async function makeKeys(folder: string): Promise<MadeKeys> {
   return made
 }
 
-/** An Ed25519 key as JWK (RFC 8037); `kid` is the RFC 7638 thumbprint: SHA-256 of the required members in this order. */
+export interface MadeControlPlaneKey {
+  kid: string
+  /** Private; the control plane's. */
+  keyFile: string
+  /** Public; for the trust files of agents. */
+  publicFile: string
+}
+
+/** Writes the next key of a control plane. Rejects with EEXIST, having written nothing, if a file is there. */
+export async function makeControlPlaneKey(folder: string): Promise<MadeControlPlaneKey> {
+  await mkdir(folder, { recursive: true, mode: 0o700 })
+  const { kid, privateJwk, publicJwk } = makeKey()
+  const made = {
+    kid,
+    keyFile: join(folder, 'control-plane.key.json'),
+    publicFile: join(folder, 'control-plane.pub.json'),
+  }
+  refuseExisting([made.keyFile, made.publicFile])
+  await writeNew(made.keyFile, privateJwk)
+  await writeNew(made.publicFile, publicJwk)
+  return made
+}
+
+function refuseExisting(paths: string[]): void {
+  for (const path of paths) {
+    if (existsSync(path)) throw Object.assign(new Error(`${path} is already there`), { code: 'EEXIST', path })
+  }
+}
+
+/** An Ed25519 key as JWK (RFC 8037). */
 function makeKey() {
   const { x = '', d = '' } = generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' })
   const [kty, crv] = ['OKP', 'Ed25519']
-  const kid = createHash('sha256').update(JSON.stringify({ crv, kty, x })).digest('base64url')
-  return { kid, publicJwk: { kty, crv, x }, privateJwk: { kty, crv, x, d } }
+  return { kid: thumbprint({ x }), publicJwk: { kty, crv, x }, privateJwk: { kty, crv, x, d } }
 }
 
 async function writeNew(path: string, content: unknown): Promise<void> {
@@ -75,24 +113,63 @@ ${name(made.agentPublicFile)}
 Keep a copy of the private keys where only you can read it. Do not commit them.`
 }
 
-async function main(): Promise<number> {
-  let dir: string
-  try {
-    const args = process.argv.slice(2).filter((word, index) => !(word === '--' && index === 0))
-    dir = parseArgs({ args, options: { dir: { type: 'string', default: 'keys' } } }).values.dir
-  } catch (error) {
-    console.error(`${(error as Error).message}\nusage: pnpm keys [--dir keys]`)
-    return 2
+function describeNext({ kid, keyFile, publicFile }: MadeControlPlaneKey): string {
+  return `Made ${kid}:
+
+${relative('.', keyFile)}
+    Private. The control plane's next key.
+${relative('.', publicFile)}
+    Its public half.
+
+To exchange the key without a pause:
+1. On each agent: pnpm keys trust <TRUST_FILE> ${relative('.', publicFile)}, then send the agent SIGHUP.
+2. When GET /v1/agents shows ${kid} among the trusted_kids of every agent,
+   start the control plane with the new key (SIGNING_KEY_FILE or SIGNING_KEY).
+3. Five minutes later no order of the old key is good any more. On each agent:
+   pnpm keys revoke <TRUST_FILE> <old kid>, then SIGHUP.
+If the old key was stolen, do step 3 first: orders are refused until step 2 is done.`
+}
+
+async function run(args: string[]): Promise<string> {
+  const { values, positionals } = parseArgs({
+    args,
+    allowPositionals: true,
+    options: {
+      dir: { type: 'string', default: 'keys' },
+      'not-before': { type: 'string' },
+      'not-after': { type: 'string' },
+    },
+  })
+  const [command, trustFile = '', key = '', ...more] = positionals
+  const count = positionals.length
+  if (command === undefined) return describe(await makeKeys(values.dir))
+  if (command === 'control-plane' && count === 1) return describeNext(await makeControlPlaneKey(values.dir))
+  if (command === 'trust' && count === 3) {
+    const dates = { notBefore: values['not-before'], notAfter: values['not-after'] }
+    const kid = await addOrderKey(trustFile, key, dates)
+    return `${trustFile} trusts ${kid} for orders. Send the agent SIGHUP: it reads the file again.`
   }
+  if (command === 'revoke' && count === 3) {
+    await removeKey(trustFile, key)
+    return `${trustFile} does not trust ${key} any more. Send the agent SIGHUP: it reads the file again.`
+  }
+  throw new TypeError(`not understood: ${[command, ...more].join(' ')}`)
+}
+
+async function main(): Promise<number> {
   try {
-    console.log(describe(await makeKeys(dir)))
+    console.log(await run(process.argv.slice(2).filter((word, index) => !(word === '--' && index === 0))))
     return 0
   } catch (error) {
     const { code, message, path } = error as NodeJS.ErrnoException
+    if (error instanceof TypeError) {
+      console.error(`${message}\n${USAGE}`)
+      return 2
+    }
     console.error(
       code === 'EEXIST'
-        ? `${path ?? dir} is already there and is not overwritten. Name another folder with --dir.`
-        : `The keys could not be written: ${message}`,
+        ? `${path ?? 'A file'} is already there and is not overwritten. Name another folder with --dir.`
+        : `Nothing was changed: ${message}`,
     )
     return 1
   }
