@@ -3,6 +3,7 @@ import { generateKeyPair, exportJWK } from 'jose'
 import { signRequest } from '@multiboard-sync/shared/signed-request'
 import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { expect, test } from 'vitest'
+import { registerAgent } from '../src/agents/register-agent.ts'
 import { createApp } from '../src/create-app.ts'
 import { defaultStreamTimes } from '../src/events/stream-events.ts'
 import { makeOrderSigner } from '../src/orders/order-signer.ts'
@@ -41,13 +42,8 @@ test('an idle poll costs two statements and no transaction', async () => {
       throw new Error(JSON.stringify(record))
     },
   })
-  const registered = await app.request('/v1/agents', {
-    method: 'POST',
-    headers: { authorization: `Bearer ${adminToken}` },
-    body: JSON.stringify({ id: 'vps', public_jwk: await exportJWK(keys.publicKey) }),
-  })
-  expect(registered.status).toBe(201)
-  statements.length = 0
+  const { x = '' } = await exportJWK(keys.publicKey)
+  await registerAgent(database, { id: 'vps', public_jwk: { kty: 'OKP', crv: 'Ed25519', x } }, 'admin')
   const body = JSON.stringify(pollBody(policyOf()))
   const path = '/v1/agent/poll'
   const authorization = await signRequest({ method: 'POST', path, body, origin }, 'vps', keys.privateKey)

@@ -34,11 +34,9 @@ const proofSchema = z.string().max(4096)
 /** Body of POST /v1/enrollments. */
 export const enrollmentRequestSchema = z.strictObject({ agent: agentIdSchema })
 /** The one answer that ever holds the code. */
-export const enrollmentReplySchema = z.looseObject({
-  agent: agentIdSchema,
-  code: enrollmentCodeSchema,
-  expires_at: z.iso.datetime(),
-})
+export const enrollmentReplySchema = z
+  .looseObject({ agent: agentIdSchema, code: enrollmentCodeSchema, expires_at: z.iso.datetime() })
+  .meta({ id: 'Enrollment' })
 
 /** Body of POST /v1/enroll. */
 export const enrollRequestSchema = z.strictObject({

@@ -15,7 +15,7 @@ import { requireJobId } from '../jobs/job-row.ts'
 import { reportJob } from '../jobs/report-job.ts'
 import { describe } from '../web/describe.ts'
 import { parseBody } from '../web/read-body.ts'
-import { accepting, completing, polling, reporting, tellingArchives } from './describe-agent-routes.ts'
+import { accepting, bringingKey, completing, polling, reporting, tellingArchives } from './describe-agent-routes.ts'
 import { poll } from './poll.ts'
 import type { AgentEnv } from './require-agent.ts'
 import { rotateKey } from './rotate-key.ts'
@@ -49,7 +49,7 @@ export function agentRoutes(control: ControlPlane) {
       await storeArchives(control.database, id, archives)
       return c.json({ archives: archives.length })
     })
-    .post('/keys', async (c) => {
+    .post('/keys', describe(bringingKey), async (c) => {
       const agent = c.get('agent')
       return c.json(await rotateKey(control, agent, parseBody(rotateRequestSchema, agent.body, 'agent')))
     })
