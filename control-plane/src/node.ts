@@ -9,6 +9,11 @@ async function main(): Promise<void> {
   const stopAsked = Promise.race([once(process, 'SIGTERM'), once(process, 'SIGINT')])
   await using controlPlane = await startControlPlane(readEnv())
   process.stdout.write(`Control plane listens on ${controlPlane.url}, signs with key ${controlPlane.kid}\n`)
+  if (controlPlane.firstToken !== undefined) {
+    process.stdout.write(
+      `Nobody could get in yet, so here is a token of an admin, good for 30 days and shown this once:\n${controlPlane.firstToken}\n`,
+    )
+  }
   await stopAsked
 }
 

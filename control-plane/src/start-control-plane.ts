@@ -6,6 +6,7 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { ControlPlaneConfig } from './env.ts'
 import { defaultStreamTimes, type StreamTimes } from './events/stream-events.ts'
 import { openApp } from './open-app.ts'
+import { makeFirstToken } from './people/first-token.ts'
 import { migrate, migrationFailed } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
 import { closeServer } from './web/close-server.ts'
@@ -21,6 +22,8 @@ export interface RunningControlPlane extends AsyncDisposable {
   url: string
   /** The signing key's id, which agents pin. */
   kid: string
+  /** The token of an admin, made because nobody could get in without it. Shown here and never again. */
+  firstToken?: string | undefined
   /** Lets requests end, streams first; twice is once. */
   close(): Promise<void>
 }
@@ -61,12 +64,13 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
     stopping: stopping.signal,
     log,
   })
+  const firstToken = await makeFirstToken({ ...options, database })
   const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false })
   // It answers its own errors; nothing is left to wait for.
   server.on('request', (incoming, outgoing) => void answer(incoming, outgoing))
   const resources = started.move()
   const close = async () => await resources.disposeAsync()
-  return { url, kid, close, [Symbol.asyncDispose]: close }
+  return { url, kid, firstToken: firstToken?.token, close, [Symbol.asyncDispose]: close }
 }
 
 function codeOf(error: unknown): string {
