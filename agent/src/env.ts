@@ -105,3 +105,11 @@ function decoded(text: string): string {
     return text
   }
 }
+
+/** What reaching the control plane takes, and nothing that is secret but a proxy's password. */
+const FOR_THREADS = ['NODE_COMPILE_CACHE', 'NODE_USE_ENV_PROXY', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY']
+
+/** The environment of a thread that calls the control plane. */
+export function threadEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  return Object.fromEntries(FOR_THREADS.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])))
+}

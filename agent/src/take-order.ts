@@ -83,6 +83,7 @@ async function runOrder(options: AgentOptions, token: string, order: Order): Pro
     job: id,
     epoch,
     outbox: openOutbox({ stateDir: context.stateDir, job: id, epoch }),
+    caller: controlPlane.caller,
     // The upload outlives the job's signal: a stopped job has things to tell.
     signal: new AbortController().signal,
     onCancel: () => cancel('The job was canceled.'),

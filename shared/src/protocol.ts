@@ -89,6 +89,8 @@ export const reportReplySchema = z.looseObject({
   cancel: z.boolean(),
   ack_aseq: z.int().nonnegative(),
   next_batch_ms: z.int().positive(),
+  /** How long an agent with nothing new to tell may be silent, where that is less than its lease allows. */
+  renew_after_ms: z.int().positive().optional(),
 })
 export type ReportReply = z.infer<typeof reportReplySchema>
 

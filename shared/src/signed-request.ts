@@ -1,5 +1,14 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { SignJWT, jwtVerify, type CryptoKey } from 'jose'
+import {
+  REQUEST_ALGORITHM,
+  REQUEST_MAX_AGE_S,
+  REQUEST_SCHEME,
+  REQUEST_TYPE,
+  requestClaims,
+  sha256,
+  type RequestFacts,
+} from './request-claims.ts'
 import { SyncError } from './sync-error.ts'
 
 /*
@@ -7,21 +16,8 @@ import { SyncError } from './sync-error.ts'
  * method, path with query, and the body's SHA-256, valid for 60 seconds. The server stores public keys only.
  * The idea is RFC 9449 (DPoP) and RFC 7523 (private_key_jwt) in one.
  */
-export const REQUEST_SCHEME = 'MBS-JWS'
-const REQUEST_TYPE = 'multiboard-sync-request+jwt'
-const REQUEST_MAX_AGE_S = 60
 /** An agent's clock may be ahead so far. Behind it may be as much as a request lives: no tolerance lengthens that. */
 const CLOCK_TOLERANCE_S = 30
-
-export interface RequestFacts {
-  method: string
-  /** Path with query, as sent: `/v1/agent/poll`. */
-  path: string
-  /** The body's bytes as text; empty for none. */
-  body: string
-  /** The control plane's origin: `https://sync.example.com`. */
-  origin: string
-}
 
 /** The authorization header for one request of an agent. `jti` is stable across retries of the same call. */
 export async function signRequest(
@@ -30,13 +26,8 @@ export async function signRequest(
   key: CryptoKey,
   jti: string = randomUUID(),
 ): Promise<string> {
-  const token = await new SignJWT({ htm: facts.method, htu: facts.path, bh: sha256(facts.body) })
-    .setProtectedHeader({ alg: 'EdDSA', typ: REQUEST_TYPE })
-    .setIssuer(agent)
-    .setAudience(facts.origin)
-    .setJti(jti)
-    .setIssuedAt()
-    .setExpirationTime(`${REQUEST_MAX_AGE_S}s`)
+  const token = await new SignJWT(requestClaims(facts, agent, jti, new Date()))
+    .setProtectedHeader({ alg: REQUEST_ALGORITHM, typ: REQUEST_TYPE })
     .sign(key)
   return `${REQUEST_SCHEME} ${token}`
 }
@@ -67,7 +58,7 @@ export async function verifyRequest(
 ): Promise<{ jti: string; clockSkewMs: number }> {
   try {
     const { payload } = await jwtVerify(tokenOf(authorization), key, {
-      algorithms: ['EdDSA'],
+      algorithms: [REQUEST_ALGORITHM],
       typ: REQUEST_TYPE,
       issuer: agent,
       audience: facts.origin,
@@ -93,10 +84,6 @@ function tokenOf(authorization: string | undefined): string {
   const [scheme, token] = authorization?.split(' ') ?? []
   if (scheme !== REQUEST_SCHEME || !token) throw unauthorized()
   return token
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('base64url')
 }
 
 function unauthorized(cause?: unknown): SyncError {

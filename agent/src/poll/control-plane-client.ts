@@ -1,3 +1,4 @@
+import type { CryptoKey } from 'jose'
 import { z } from 'zod'
 import {
   acceptReplySchema,
@@ -14,6 +15,7 @@ import {
 } from '@multiboard-sync/shared/protocol'
 import { signRequest } from '@multiboard-sync/shared/signed-request'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import type { Caller } from '../report/lease-messages.ts'
 import { postJson } from './post-json.ts'
 import type { Answer } from './read-answer.ts'
 
@@ -31,8 +33,8 @@ type CompleteReply = z.infer<typeof completeReplySchema>
 
 /** Every call rejects with ControlPlaneError, or with the signal's reason. */
 export interface ControlPlane {
-  /** For a thread that calls by itself. */
-  readonly caller?: Caller
+  /** For a thread that calls by itself: what it signs its requests with. */
+  readonly caller?: () => Promise<Caller>
   poll(body: PollRequest, signal: AbortSignal): Promise<Answer<PollReply>>
   accept(job: string, body: AcceptRequest, signal: AbortSignal): Promise<Answer<AcceptReply>>
   report(job: string, body: ReportRequest, signal: AbortSignal): Promise<Answer<ReportReply>>
@@ -54,21 +56,22 @@ export interface ControlPlaneOptions {
 export function connectControlPlane(options: ControlPlaneOptions): ControlPlane {
   const base = parseUrl(options.url)
   const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS
+  const currentKey = async (): Promise<CryptoKey> =>
+    typeof options.key === 'function' ? await options.key() : options.key
 
   const call = async <T>(path: string, body: object, schema: z.ZodType<T>, signal: AbortSignal): Promise<Answer<T>> => {
     signal.throwIfAborted()
     const url = new URL(`${base.pathname.replace(/\/$/, '')}/v1/agent/${path}`, base.origin)
     const text = JSON.stringify(body)
     const facts = { method: 'POST', path: url.pathname, body: text, origin: base.origin }
-    const key = typeof options.key === 'function' ? await options.key() : options.key
-    const authorization = await signRequest(facts, options.agent, key)
+    const authorization = await signRequest(facts, options.agent, await currentKey())
     return await postJson(url, text, schema, { authorization, version: options.version, timeoutMs, signal })
   }
 
   const jobPath = (job: string, verb: string): string => `jobs/${encodeURIComponent(job)}/${verb}`
-  const { url, agent, key, version } = options
+  const { url, agent, version } = options
   return {
-    caller: { url, agent, key, version },
+    caller: async () => ({ url, agent, version, key: await currentKey() }),
     poll: async (body, signal) => await call('poll', body, pollReplySchema, signal),
     accept: async (job, body, signal) => await call(jobPath(job, 'accept'), body, acceptReplySchema, signal),
     report: async (job, body, signal) => await call(jobPath(job, 'report'), body, reportReplySchema, signal),

@@ -10,7 +10,8 @@ export interface Clock {
 }
 
 export const systemClock: Clock = {
-  monotonicMs: () => performance.now(),
+  // Not performance.now(), which counts from the start of its thread: all threads see this one alike.
+  monotonicMs: () => Number(process.hrtime.bigint() / 1_000n) / 1_000,
   now: () => new Date(),
   sleep: async (ms, signal) => {
     try {

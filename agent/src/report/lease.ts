@@ -1,10 +1,6 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Clock } from './clock.ts'
-
-/** The server counts from when it got the request; this much less makes up for clocks that do not run alike. */
-const SAFETY_MS = 10_000
-/** Of a short lease at most this share, or nothing of it would be left. */
-const SAFETY_SHARE = 0.25
+import { deadlineOf, type LeaseMemory, type LeaseStamp } from './lease-memory.ts'
 
 export interface Lease {
   /** Milliseconds until this agent must not change a target any more; 0 when it must not now. */
@@ -24,17 +20,21 @@ export interface LeaseKeeper {
   /** When a renewing request is sent: to be called before it, its result goes to `renewed`. */
   stamp(): LeaseStamp
   renewed(sent: LeaseStamp, leaseMs: number): void
+  /** Another thread has renewed the lease: who waits for it looks again. */
+  renewedElsewhere(): void
   /** The lease is gone for good; who waits for it is told why. */
   lost(error: SyncError): void
 }
 
-interface LeaseStamp {
-  monotonicMs: number
-  wallMs: number
-}
-
-/** `renewNow` asks for a renewal at once. Both clocks count and the earlier end wins: one stops in suspend, one can be set. */
-export function createLease(clock: Clock, renewNow: () => void): LeaseKeeper {
+/**
+ * `renewNow` asks for a renewal at once. Both clocks count and the earlier end wins: one stops in suspend, one can be set.
+ * `elsewhere`: what another thread that renews the same lease has got.
+ */
+export function createLease(
+  clock: Clock,
+  renewNow: () => void,
+  elsewhere?: Pick<LeaseMemory, 'remainingMs'>,
+): LeaseKeeper {
   let until: LeaseStamp = { monotonicMs: 0, wallMs: 0 }
   let lostBy: SyncError | undefined
   let changed = Promise.withResolvers<void>()
@@ -46,7 +46,8 @@ export function createLease(clock: Clock, renewNow: () => void): LeaseKeeper {
   const remainingMs = (): number => {
     if (lostBy) return 0
     const now = stamp()
-    return Math.max(0, Math.min(until.monotonicMs - now.monotonicMs, until.wallMs - now.wallMs))
+    const ownMs = Math.min(until.monotonicMs - now.monotonicMs, until.wallMs - now.wallMs)
+    return Math.max(0, ownMs, elsewhere?.remainingMs() ?? 0)
   }
 
   const waitUntilValid: Lease['waitUntilValid'] = async (minMs, maxWaitMs, signal) => {
@@ -75,10 +76,10 @@ export function createLease(clock: Clock, renewNow: () => void): LeaseKeeper {
     lease: { remainingMs, waitUntilValid },
     stamp,
     renewed: (sent, leaseMs) => {
-      const usableMs = leaseMs - Math.min(SAFETY_MS, leaseMs * SAFETY_SHARE)
-      until = { monotonicMs: sent.monotonicMs + usableMs, wallMs: sent.wallMs + usableMs }
+      until = deadlineOf(sent, leaseMs)
       announce()
     },
+    renewedElsewhere: announce,
     lost: (error) => {
       lostBy ??= error
       announce()

@@ -1,16 +1,20 @@
 import { once } from 'node:events'
 import { BATCH_MAX_BYTES, BATCH_MAX_EVENTS, type JobResult } from '@multiboard-sync/shared/protocol'
 import type { Progress } from '@multiboard-sync/shared/event'
-import type { Phase } from '@multiboard-sync/shared/job'
+import { phaseSchema, type Phase } from '@multiboard-sync/shared/job'
 import { SyncError, toSyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
 import type { ControlPlane } from '../poll/control-plane-client.ts'
 import { ControlPlaneError } from '../poll/control-plane-error.ts'
 import { retryDelayMs } from '../poll/retry-delay.ts'
 import { systemClock, type Clock } from './clock.ts'
+import { keepLease } from './keep-lease.ts'
+import { openLeaseMemory, renewEveryMs } from './lease-memory.ts'
+import type { Caller } from './lease-messages.ts'
 import { createLease, type Lease } from './lease.ts'
 import type { Outbox } from './outbox.ts'
 import type { Redact } from './redact.ts'
 import type { ReportSink } from './reporter.ts'
+import { createStallWatch, type StallNews } from './stall-watch.ts'
 
 /*
  * Keeps the control plane informed of one running job, and the job in possession of its lease. One request at a time:
@@ -20,10 +24,6 @@ import type { ReportSink } from './reporter.ts'
  * change a target asks the lease first. It never ends a job by itself: it tells `onCancel` and `onLost`.
  */
 
-/** A lease is 90 s: four renewals may fail before it is in danger. A shorter lease is renewed as often during its time. */
-const RENEW_EVERY_MS = 20_000
-const RENEWALS_PER_LEASE = 4
-const RENEW_AT_MOST_EVERY_MS = 1_000
 const RENEW_JITTER = 0.1
 /** Until the first reply says otherwise. */
 const FIRST_BATCH_EVERY_MS = 2_000
@@ -34,7 +34,13 @@ const BATCH_EVENT_BYTES = BATCH_MAX_BYTES - 8 * 1024
 const REFUSALS_MAX = 5
 
 /** What the control plane says when this job is not ours any more; nothing that we could do later changes it. */
-const LOST_CODES: ReadonlySet<SyncErrorCode> = new Set(['stale-epoch', 'fence-superseded', 'job-finished', 'not-found'])
+const LOST_CODES: ReadonlySet<SyncErrorCode> = new Set([
+  'stale-epoch',
+  'fence-superseded',
+  'job-finished',
+  'not-found',
+  'agent-revoked',
+])
 
 export interface UploadOptions {
   controlPlane: ControlPlane
@@ -49,6 +55,8 @@ export interface UploadOptions {
   onLost(error: SyncError): void
   /** Told of the first failure in a row, for the agent's own log; it goes on trying. */
   onTrouble?(error: SyncError): void
+  /** A second thread renews the lease in this one's name when this one is too busy. Absent: there is none. */
+  caller?: (() => Promise<Caller>) | undefined
   clock?: Clock
   random?: () => number
   /** For the result's texts; events were redacted by the reporter. */
@@ -74,11 +82,12 @@ export function startUpload(options: UploadOptions): UploadHandle {
 
   let phase: Phase = 'preflight'
   let progress: Progress | undefined
-  let movedAtMs = clock.monotonicMs()
   let sentAtMs = Number.NEGATIVE_INFINITY
   let batchEveryMs = FIRST_BATCH_EVERY_MS
   let renewJitter = 1
   let leaseMs = Number.POSITIVE_INFINITY
+  /** The control plane wants to hear from a silent job this often, because somebody is there who may cancel it. */
+  let askedEveryMs = Number.POSITIVE_INFINITY
   /** After a failure nothing is sent before this time. */
   let notBeforeMs = Number.NEGATIVE_INFINITY
   let failures = 0
@@ -94,10 +103,21 @@ export function startUpload(options: UploadOptions): UploadHandle {
   let nap = new AbortController()
 
   const wake = (): void => nap.abort()
-  const keeper = createLease(clock, () => {
+  const reportNow = (): void => {
     isUrgent = true
     wake()
-  })
+  }
+  const memory = openLeaseMemory(clock)
+  const keeper = createLease(clock, reportNow, memory)
+  const stall = createStallWatch(clock.monotonicMs())
+  memory.noteMovement()
+  const tellStall = (news: StallNews | undefined): void => {
+    if (news) outbox.append({ ...news, at: clock.now().toISOString() })
+  }
+  const moved = (waitingFor?: string): void => {
+    memory.noteMovement()
+    tellStall(stall.moved(clock.monotonicMs(), phase, waitingFor))
+  }
   const announce = (): void => {
     changed.resolve()
     changed = Promise.withResolvers()
@@ -109,6 +129,28 @@ export function startUpload(options: UploadOptions): UploadHandle {
     announce()
     options.onLost(error)
   }
+
+  const cancelOnce = (): void => {
+    if (isCancelTold) return
+    isCancelTold = true
+    options.onCancel()
+  }
+  const thread =
+    options.caller &&
+    keepLease({
+      caller: options.caller,
+      job,
+      epoch,
+      memory,
+      onRenewed: (news) => {
+        keeper.renewedElsewhere()
+        if (news.cancel) cancelOnce()
+        // What it told was current when it asked, and may have overtaken what we have told since.
+        if (news.phase !== phase) reportNow()
+      },
+      onRefused: reportNow,
+      onEnd: (error) => options.onTrouble?.(error),
+    })
 
   // Reports and the completion never overtake each other: one of them at a time.
   let turn: Promise<unknown> = Promise.resolve()
@@ -122,8 +164,8 @@ export function startUpload(options: UploadOptions): UploadHandle {
     const nowMs = clock.monotonicMs()
     const hasEvents = outbox.lastAseq > outbox.ackedAseq
     if (isUrgent || (flushing > 0 && hasEvents)) return notBeforeMs - nowMs
-    const renewEveryMs = Math.min(RENEW_EVERY_MS, Math.max(RENEW_AT_MOST_EVERY_MS, leaseMs / RENEWALS_PER_LEASE))
-    const everyMs = hasEvents || hasNewProgress ? batchEveryMs : renewEveryMs * renewJitter
+    const silentMs = Math.min(renewEveryMs(leaseMs) * renewJitter, askedEveryMs)
+    const everyMs = hasEvents || hasNewProgress ? batchEveryMs : silentMs
     return Math.max(notBeforeMs, sentAtMs + everyMs) - nowMs
   }
 
@@ -135,26 +177,31 @@ export function startUpload(options: UploadOptions): UploadHandle {
     sentAtMs = sent.monotonicMs
     renewJitter = 1 + RENEW_JITTER * (2 * random() - 1)
     const ackedBefore = outbox.ackedAseq
+    tellStall(stall.look(sent.monotonicMs, progress))
     try {
       await outbox.sync()
       const events = outbox.unacked(BATCH_MAX_EVENTS, BATCH_EVENT_BYTES)
-      const stalled_ms = Math.max(0, Math.round(sent.monotonicMs - movedAtMs))
-      const body = { epoch, phase, stalled_ms, ...(progress ? { progress } : {}), events }
+      const body = {
+        epoch,
+        phase,
+        stalled_ms: stall.stalledMs(sent.monotonicMs),
+        ...(progress ? { progress } : {}),
+        events,
+      }
       const { reply } = await controlPlane.report(job, body, stop)
       failures = 0
       refusals = 0
       refusedBy = undefined
       batchEveryMs = reply.next_batch_ms
       leaseMs = reply.lease_ms
+      askedEveryMs = reply.renew_after_ms ?? Number.POSITIVE_INFINITY
       keeper.renewed(sent, leaseMs)
+      memory.noteRenewal(sent, leaseMs)
       outbox.ack(reply.ack_aseq)
       // A control plane that takes none of what it was given is not asked again at once.
       notBeforeMs =
         events.length > 0 && reply.ack_aseq <= ackedBefore ? sentAtMs + batchEveryMs : Number.NEGATIVE_INFINITY
-      if (reply.cancel && !isCancelTold) {
-        isCancelTold = true
-        options.onCancel()
-      }
+      if (reply.cancel) cancelOnce()
     } catch (thrown) {
       if (stop.aborted) return
       takeFailure(toSyncError(thrown))
@@ -214,6 +261,8 @@ export function startUpload(options: UploadOptions): UploadHandle {
   const complete = async (result: JobResult, signal: AbortSignal): Promise<string> => {
     const either = AbortSignal.any([stop, signal])
     const clean = redactResult(result, options.redact)
+    // What is left to do is done by this thread, and nothing of it is heavy.
+    await thread?.[Symbol.asyncDispose]()
     for (let attempts = 1; ; attempts += 1) {
       // A job that takes no more events still takes its end: the agent knows the truth about the target and tells it.
       let isStuck = lostBy !== undefined
@@ -258,17 +307,17 @@ export function startUpload(options: UploadOptions): UploadHandle {
     sink: {
       phase: (next) => {
         phase = next
-        movedAtMs = clock.monotonicMs()
-        isUrgent = true
-        wake()
+        memory.setPhase(phaseSchema.options.indexOf(next))
+        moved()
+        reportNow()
       },
       event: (event) => {
-        movedAtMs = clock.monotonicMs()
+        moved(event.type === 'lock.waiting' ? 'lock' : undefined)
         outbox.append(event)
         wake()
       },
       progress: (next) => {
-        if (hasMoved(progress, next)) movedAtMs = clock.monotonicMs()
+        if (hasMoved(progress, next)) moved()
         progress = next
         hasNewProgress = true
         wake()
@@ -279,6 +328,7 @@ export function startUpload(options: UploadOptions): UploadHandle {
     complete,
     [Symbol.asyncDispose]: async () => {
       ended.abort(new SyncError('lease-lost', 'The upload of this job has ended.'))
+      await thread?.[Symbol.asyncDispose]()
       await running
       outbox.close()
     },
@@ -298,6 +348,9 @@ async function orAborted(promise: Promise<void>, signal: AbortSignal): Promise<v
 function hasMoved(before: Progress | undefined, now: Progress): boolean {
   return (
     before?.bytes !== now.bytes ||
+    before.documents !== now.documents ||
+    before.waiting_for !== now.waiting_for ||
+    before.table !== now.table ||
     before.rows !== now.rows ||
     before.tables_done !== now.tables_done ||
     before.phase !== now.phase

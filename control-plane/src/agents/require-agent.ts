@@ -1,6 +1,7 @@
 import { agentIdSchema } from '@multiboard-sync/shared/job'
 import { COMPLETE_MAX_BYTES } from '@multiboard-sync/shared/protocol'
-import { claimedAgent, verifyRequest, type RequestFacts } from '@multiboard-sync/shared/signed-request'
+import type { RequestFacts } from '@multiboard-sync/shared/request-claims'
+import { claimedAgent, verifyRequest } from '@multiboard-sync/shared/signed-request'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { createMiddleware } from 'hono/factory'
 import { importJWK, type JWK } from 'jose'

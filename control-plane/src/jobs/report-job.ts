@@ -8,6 +8,8 @@ import { lockJobOfAgent, renewLease, requireLease } from './hold-lease.ts'
 
 // An agent that reports is at work: one request per two seconds keeps viewers close and costs little.
 const NEXT_BATCH_MS = 2000
+// Somebody who has just clicked waits two seconds at most, as in poll.ts, also when the job has nothing new to tell.
+const RENEW_WHILE_WATCHED_MS = 2000
 
 /**
  * A running job's sign of life: renews the lease, brings a lost job back while its fence is still the newest, keeps the
@@ -27,7 +29,7 @@ export async function reportJob(
     const state = nextState(job.state, { type: 'report', cancelAsked })
     const fresh = newEvents(request.events, job.last_aseq)
     const ackAseq = job.last_aseq + fresh.length
-    await transaction.query(writeReport, [
+    const [written] = await transaction.query<{ people_are_here: boolean }>(writeReport, [
       job.id,
       lease.leaseMs,
       lease.graceMs,
@@ -40,7 +42,13 @@ export async function reportJob(
     ])
     const revived = job.state === 'lost' ? [controlEvent('job.revived', {}, 'warning')] : []
     await appendEvents(transaction, job.id, [...revived, ...fresh.map((event) => agentEvent(event, job.epoch))])
-    return { lease_ms: lease.leaseMs, cancel: cancelAsked, ack_aseq: ackAseq, next_batch_ms: NEXT_BATCH_MS }
+    return {
+      lease_ms: lease.leaseMs,
+      cancel: cancelAsked,
+      ack_aseq: ackAseq,
+      next_batch_ms: NEXT_BATCH_MS,
+      ...(written?.people_are_here ? { renew_after_ms: RENEW_WHILE_WATCHED_MS } : {}),
+    }
   })
 }
 
@@ -52,6 +60,7 @@ const writeReport = `
     progress_rev = progress_rev + case when $7::jsonb is null then 0 else 1 end,
     last_aseq = $8
   where id = $1
+  returning (select at > now() - interval '10 minutes' from multiboard.people_activity) as people_are_here
 `
 
 /** The events after `last`, without gaps. Throws `event-gap`. */
