@@ -90,7 +90,7 @@ export async function openControl(
   const call: Control['call'] = async (method, path, body) => {
     const response = await fetch(`${direct}${path}`, {
       method,
-      headers: { authorization: `Bearer ${ADMIN_TOKEN}` },
+      headers: { authorization: `Bearer ${ADMIN_TOKEN}`, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
     })
