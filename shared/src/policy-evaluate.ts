@@ -68,7 +68,7 @@ export function evaluatePolicy<Line extends RouteRules>(
       if (params.source === params.target) {
         return deny('same-database', 'Source and target are the same database.', 'Name two different databases.')
       }
-      return evaluateFlow(policy, { from: params.source, to: params.target }, params, facts)
+      return evaluateFlow(policy, { from: params.source, to: params.target }, params, { ...facts, archive: undefined })
     case 'reindex':
       return evaluateReindex(policy, params.source, params.collections)
     case 'undo':

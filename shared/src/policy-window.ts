@@ -130,7 +130,17 @@ function changeBetween(clock: Intl.DateTimeFormat, from: Date, to: Date): Date {
   return new Date(high)
 }
 
+/** Making one takes a hundred times as long as asking it; there are some 600 zones. */
+const clocks = new Map<string, Intl.DateTimeFormat>()
+
 function clockOf(zone: string): Intl.DateTimeFormat {
+  const key = zone.toLowerCase()
+  const made = clocks.get(key) ?? makeClock(zone)
+  clocks.set(key, made)
+  return made
+}
+
+function makeClock(zone: string): Intl.DateTimeFormat {
   return new Intl.DateTimeFormat('en-US', {
     timeZone: zone,
     calendar: 'gregory',
