@@ -108,7 +108,7 @@ ${name(made.agentKeyFile)}
 ${name(made.agentPublicFile)}
     The agent's public key. Tell it to the control plane, once, with the agent's AGENT_ID:
     curl -X POST "$PUBLIC_URL/v1/agents" -H "authorization: Bearer $ADMIN_TOKEN" \\
-      -d "{\\"id\\":\\"$AGENT_ID\\",\\"public_jwk\\":$(cat ${name(made.agentPublicFile)})}"
+      -H "content-type: application/json" -d "{\\"id\\":\\"$AGENT_ID\\",\\"public_jwk\\":$(cat ${name(made.agentPublicFile)})}"
 
 Keep a copy of the private keys where only you can read it. Do not commit them.`
 }

@@ -2,6 +2,7 @@ import type { StreamTimes } from './events/stream-events.ts'
 import type { OrderSigner } from './orders/order-signer.ts'
 import type { Issuer } from './people/issuer.ts'
 import type { Database } from './store/open-database.ts'
+import type { RateLimits } from './web/limit-rate.ts'
 import type { Log } from './web/log.ts'
 
 export interface LeaseTimes {
@@ -22,6 +23,9 @@ export interface ControlPlane {
   issuers?: readonly Issuer[] | undefined
   lease: LeaseTimes
   stream: StreamTimes
+  limits: RateLimits
+  /** The request header with the client's address, where a proxy of ours sets it. */
+  addressHeader: string | undefined
   /** Aborts when the process stops: streams end, so that clients reconnect elsewhere. */
   stopping: AbortSignal
   log: Log

@@ -27,6 +27,7 @@ test('what is not said has its default', () => {
     publicUrl: complete.PUBLIC_URL,
     adminToken: complete.ADMIN_TOKEN,
     lease: { leaseMs: 90_000, graceMs: 30_000 },
+    limits: { person: 1200, agent: 1200, stranger: 120 },
     host: '127.0.0.1',
     port: 8787,
   })
@@ -55,4 +56,10 @@ test('a key file that is not there is told without its path', () => {
   const { code, message } = mistakesOf({ ...complete, SIGNING_KEY_FILE: '/nowhere/hunter2.json' })
   expect(code).toBe('config-invalid')
   expect(message).not.toContain('hunter2')
+})
+
+test('the address of a client is told by the header that the operator names, and on Vercel by its own', () => {
+  expect(readEnv({ ...complete, CLIENT_ADDRESS_HEADER: 'X-Forwarded-For' }).addressHeader).toBe('x-forwarded-for')
+  expect(readEnv({ ...complete, VERCEL: '1' }).addressHeader).toBe('x-real-ip')
+  expect(readEnv(complete).addressHeader).toBeUndefined()
 })

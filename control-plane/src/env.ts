@@ -4,6 +4,7 @@ import type { JWK } from 'jose'
 import { z } from 'zod'
 import type { LeaseTimes } from './control-plane.ts'
 import { issuersSchema, type Issuer } from './people/issuer.ts'
+import { defaultRateLimits, type RateLimits } from './web/limit-rate.ts'
 
 export interface ControlPlaneConfig {
   databaseUrl: string
@@ -13,6 +14,9 @@ export interface ControlPlaneConfig {
   adminToken?: string | undefined
   issuers?: readonly Issuer[] | undefined
   lease: LeaseTimes
+  limits?: RateLimits | undefined
+  /** Lower case: `x-forwarded-for`. */
+  addressHeader?: string | undefined
   host: string
   port: number
 }
@@ -22,6 +26,8 @@ const databaseUrlSchema = textSchema.regex(/^postgres(ql)?:\/\//, 'must begin wi
 
 const durationSchema = (defaultMs: number, leastMs: number) =>
   z.coerce.number().int().min(leastMs).max(86_400_000).default(defaultMs)
+
+const callsSchema = (defaultCalls: number) => z.coerce.number().int().min(1).max(1_000_000).default(defaultCalls)
 
 /** Agents renew four times a lease and want five seconds left for a commit; with less than this no job could ever commit. */
 const LEAST_LEASE_MS = 10_000
@@ -52,6 +58,15 @@ const envSchema = z.object({
   HOST: z.string().default('127.0.0.1'),
   LEASE_MS: durationSchema(90_000, LEAST_LEASE_MS),
   LEASE_GRACE_MS: durationSchema(30_000, 1),
+  CALLS_PER_MINUTE_PERSON: callsSchema(defaultRateLimits.person),
+  CALLS_PER_MINUTE_AGENT: callsSchema(defaultRateLimits.agent),
+  CALLS_PER_MINUTE_STRANGER: callsSchema(defaultRateLimits.stranger),
+  CLIENT_ADDRESS_HEADER: z
+    .string()
+    .regex(/^[a-z][a-z-]*$/i, 'must be the name of a header')
+    .toLowerCase()
+    .optional(),
+  VERCEL: z.string().optional(),
 })
 
 /** The configuration from the environment. Throws one `config-invalid` that lists every mistake, and no value. */
@@ -72,6 +87,13 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): ControlPlaneConfi
     adminToken: data.ADMIN_TOKEN,
     issuers: data.PEOPLE_ISSUERS,
     lease: { leaseMs: data.LEASE_MS, graceMs: data.LEASE_GRACE_MS },
+    limits: {
+      person: data.CALLS_PER_MINUTE_PERSON,
+      agent: data.CALLS_PER_MINUTE_AGENT,
+      stranger: data.CALLS_PER_MINUTE_STRANGER,
+    },
+    // The platform sets it itself, whatever the client sent.
+    addressHeader: data.CLIENT_ADDRESS_HEADER ?? (data.VERCEL === undefined ? undefined : 'x-real-ip'),
     host: data.HOST,
     port: data.PORT,
   }

@@ -148,7 +148,7 @@ test('a body that is not JSON, too large, or not a job is refused by name and ne
     method: 'POST',
     body: chunks,
     duplex: 'half',
-    headers: { authorization: `Bearer ${adminToken}` },
+    headers: { authorization: `Bearer ${adminToken}`, 'content-type': 'application/json' },
     signal: AbortSignal.timeout(20_000),
   })
   expect(await answerOf(streamed)).toMatchObject({ status: 413, body: { code: 'body-too-large' } })
@@ -182,7 +182,6 @@ test('what does not exist is a problem too, whatever its name', async () => {
       body: { code: 'not-found' },
     })
   }
-  expect((await here.person('DELETE', '/v1/jobs')).status).toBe(404)
   expect((await agent.call('/v1/agent/jobs/%00/report', { epoch: 1 })).status).toBe(422)
   for (const query of ['limit=0', 'limit=101', 'limit=x', 'cursor=x', 'cursor=WyJhIiwiYiJd']) {
     expect(await here.person('GET', `/v1/jobs?${query}`)).toMatchObject({

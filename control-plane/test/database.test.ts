@@ -8,6 +8,7 @@ import { createApp } from '../src/create-app.ts'
 import { defaultStreamTimes } from '../src/events/stream-events.ts'
 import { makeOrderSigner } from '../src/orders/order-signer.ts'
 import { migrate } from '../src/store/migrate.ts'
+import { defaultRateLimits } from '../src/web/limit-rate.ts'
 import { openDatabase, type Database } from '../src/store/open-database.ts'
 import { adminToken, pollBody, policyOf } from './surroundings.ts'
 
@@ -37,9 +38,11 @@ test('an idle poll costs two statements and no transaction', async () => {
     adminToken,
     lease: { leaseMs: 1000, graceMs: 1000 },
     stream: defaultStreamTimes,
+    limits: defaultRateLimits,
+    addressHeader: undefined,
     stopping: new AbortController().signal,
     log: (record) => {
-      throw new Error(JSON.stringify(record))
+      if (record['event'] !== 'request') throw new Error(JSON.stringify(record))
     },
   })
   const { x = '' } = await exportJWK(keys.publicKey)

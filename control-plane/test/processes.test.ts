@@ -51,7 +51,16 @@ test('as a process it says where it listens, answers, and stops when it is asked
   expect(await answerOf(response)).toMatchObject({ status: 200 })
   child.kill('SIGTERM')
   const { code, err, out } = await exit()
-  expect({ code, err, lines: out.trim().split('\n').length }).toEqual({ code: 0, err: '', lines: 1 })
+  expect({ code, lines: out.trim().split('\n').length }).toEqual({ code: 0, lines: 1 })
+  // What it was asked, and nothing else.
+  expect(
+    err
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+  ).toEqual([
+    expect.objectContaining({ level: 'info', event: 'request', method: 'GET', route: '/healthz', status: 200 }),
+  ])
 })
 
 test('as a process it names every mistake of its environment, and a database that it cannot use', async () => {

@@ -47,8 +47,10 @@ interface AnswerBody {
 export interface Surroundings extends AsyncDisposable {
   control: RunningControlPlane
   database: TestDatabase
-  /** What the control plane has logged. */
+  /** What the control plane has logged, without its records of requests. */
   logged: string[]
+  /** Its records of requests. */
+  requests: string[]
   publicKey: CryptoKey
   /** A call by a person with the admin token. */
   person(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>
@@ -108,6 +110,7 @@ export async function startSurroundings(over: Partial<StartOptions> = {}, mode: 
   const pooler = pooled ? stack.use(await startPgBouncer(database.url)) : undefined
   const { privateKey, publicKey } = await generateKeyPair('EdDSA', { extractable: true })
   const logged: string[] = []
+  const requests: string[] = []
   const control = stack.use(
     await start({
       databaseUrl: pooler?.url(database.url) ?? database.url,
@@ -116,7 +119,8 @@ export async function startSurroundings(over: Partial<StartOptions> = {}, mode: 
       lease: { leaseMs: 90_000, graceMs: 30_000 },
       host: '127.0.0.1',
       port: 0,
-      log: (record) => void logged.push(JSON.stringify(record)),
+      log: (record) => void (record['event'] === 'request' ? requests : logged).push(JSON.stringify(record)),
+      limits: { person: 1e6, agent: 1e6, stranger: 1e6 },
       ...over,
     }),
   )
@@ -124,7 +128,11 @@ export async function startSurroundings(over: Partial<StartOptions> = {}, mode: 
     await answerOf(
       await fetch(`${control.url}${path}`, {
         method,
-        headers: { authorization: `Bearer ${adminToken}`, ...headers },
+        headers: {
+          authorization: `Bearer ${adminToken}`,
+          ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+          ...headers,
+        },
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
         signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
       }),
@@ -134,6 +142,7 @@ export async function startSurroundings(over: Partial<StartOptions> = {}, mode: 
     control,
     database,
     logged,
+    requests,
     publicKey,
     person,
     ask: async (body, headers) => jobViewSchema.parse((await person('POST', '/v1/jobs', body, headers)).body),

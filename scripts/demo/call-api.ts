@@ -13,7 +13,10 @@ const callTimeoutMs = 30_000
 export async function callApi(api: Api, method: 'GET' | 'POST', path: string, signal: AbortSignal, body?: unknown) {
   const response = await fetch(`${api.url}${path}`, {
     method,
-    headers: { authorization: `Bearer ${api.adminToken}` },
+    headers: {
+      authorization: `Bearer ${api.adminToken}`,
+      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+    },
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     signal: AbortSignal.any([signal, AbortSignal.timeout(callTimeoutMs)]),
   })

@@ -8,12 +8,14 @@ export async function makeDocument(): Promise<string> {
   }
   const app = createApp({
     database: { query: unused, transaction: unused, [Symbol.asyncDispose]: unused },
-    signer: { kid: 'none', sign: unused },
+    signer: { kid: 'none', sign: unused, signOwn: unused, verifyOwn: unused },
     origin: 'http://localhost',
     adminToken: '',
     issuers: [],
     lease: { leaseMs: 1, graceMs: 1 },
     stream: { pollMs: 1, heartbeatMs: 1, rotateMs: 1 },
+    limits: { person: 1, agent: 1, stranger: 1 },
+    addressHeader: undefined,
     stopping: new AbortController().signal,
     log: unused,
   })

@@ -2,6 +2,8 @@ import { isFinished, type JobState } from '@multiboard-sync/shared/job-state'
 import type { PollReply, PollRequest } from '@multiboard-sync/shared/protocol'
 import type { ControlPlane } from '../control-plane.ts'
 import { claimJob } from '../jobs/claim-job.ts'
+import { agentKey } from '../web/limit-callers.ts'
+import { countCall, refuseOver, type Counted } from '../web/limit-rate.ts'
 import { isOverdue, settleOverdue } from '../jobs/settle-overdue.ts'
 
 // Idle polls cost money on functions; somebody who has just clicked waits two seconds at most.
@@ -42,7 +44,7 @@ interface KnownJob {
   cancel: boolean
 }
 
-interface Seen {
+interface Seen extends Counted {
   people_are_here: boolean
   overdue: boolean
   waiting: boolean
@@ -59,7 +61,7 @@ function jobsToStop(running: PollRequest['running'], known: readonly KnownJob[])
 }
 
 async function recordPoll(
-  { database }: ControlPlane,
+  { database, limits }: ControlPlane,
   agent: { id: string; jti: string; clockSkewMs?: number },
   request: PollRequest,
 ): Promise<Seen> {
@@ -74,8 +76,10 @@ async function recordPoll(
     JSON.stringify(request.trusted_kids),
     JSON.stringify(request.databases),
     agent.clockSkewMs ?? null,
+    agentKey(agent.id),
   ])
   if (!seen) throw new Error('a poll returned no row')
+  refuseOver(seen, limits.agent)
   return seen
 }
 
@@ -85,8 +89,8 @@ const writeAndLook = `
       last_seen_at = now(), version = $4, boot_id = $5, policy = $6, policy_sha256 = $7, trusted_kids = $8, databases = $9,
       clock_skew_ms = $10
     where id = $1
-  )
-  select
+  ), counted as (${countCall('$11')})
+  select counted.calls, counted.wait_s,
     (select at > now() - interval '10 minutes' from multiboard.people_activity) as people_are_here,
     exists (select from multiboard.jobs where ${isOverdue}) as overdue,
     exists (select from multiboard.jobs where agent = $1 and state = 'queued') as waiting,
@@ -102,4 +106,5 @@ const writeAndLook = `
       )), '[]')
       from multiboard.jobs where agent = $1 and id = any($3)
     ) as known
+  from counted
 `

@@ -26,20 +26,20 @@ export function archiveRoutes({ database }: ControlPlane) {
 
 const archiveSchema = archiveSummarySchema.extend({ agent: agentIdSchema }).meta({ id: 'Archive' })
 
-const listing: Description = {
+const listing = {
   summary: 'Lists archives, newest first',
   tag: 'archives',
   by: 'person',
   query: pageQuery,
   revalidated: true,
   answers: { 200: { what: 'One page.', schema: pageOf('archives', archiveSchema), headers: linkHeader } },
-}
+} as const satisfies Description
 
-const seeing: Description = {
+const seeing = {
   summary: 'Shows an archive',
   tag: 'archives',
   by: 'person',
   path: pathIds.archive,
   revalidated: true,
   answers: { 200: { what: 'The archive, as its agent told of it.', schema: archiveSchema } },
-}
+} as const satisfies Description

@@ -75,6 +75,7 @@ const location = { Location: 'Path of the job.' }
 /** What can be said of a job before its agent is asked. */
 const refusals = [
   'agent-unknown',
+  'agent-revoked',
   'database-unknown',
   'archive-unknown',
   'archive-too-old',
@@ -88,7 +89,7 @@ const refusals = [
   'too-many-jobs',
 ] as const
 
-const asking: Description = {
+const asking = {
   summary: 'Asks for a job',
   description:
     'The agent that shall do it is chosen by what the agents said of their policies; the agent decides again.',
@@ -98,9 +99,9 @@ const asking: Description = {
   idempotent: true,
   answers: { 201: { what: 'The job, queued.', schema: jobViewSchema, headers: location } },
   problems: [...refusals, 'nothing-to-undo', 'conflict'],
-}
+} as const satisfies Description
 
-const listing: Description = {
+const listing = {
   summary: 'Lists jobs, newest first',
   description: 'Results come without `plan` and `proof`.',
   tag,
@@ -108,18 +109,18 @@ const listing: Description = {
   query: pageQuery,
   revalidated: true,
   answers: { 200: { what: 'One page.', schema: pageOf('jobs', jobViewSchema), headers: linkHeader } },
-}
+} as const satisfies Description
 
-const seeing: Description = {
+const seeing = {
   summary: 'Shows a job',
   tag,
   by: 'person',
   path: pathIds.job,
   revalidated: true,
   answers: { 200: { what: 'The job, whole.', schema: jobViewSchema } },
-}
+} as const satisfies Description
 
-const undoing: Description = {
+const undoing = {
   summary: 'Asks for the undo of a job',
   description: 'A job of its own that puts back what the job replaced in its target.',
   tag,
@@ -130,9 +131,9 @@ const undoing: Description = {
   idempotent: true,
   answers: { 201: { what: 'The undo, queued.', schema: jobViewSchema, headers: location } },
   problems: [...refusals, 'nothing-to-undo', 'conflict'],
-}
+} as const satisfies Description
 
-const canceling: Description = {
+const canceling = {
   summary: 'Stops a job',
   description: 'A job that an agent has begun is told with its next report, and stops unless it has begun to swap.',
   tag,
@@ -141,4 +142,4 @@ const canceling: Description = {
   idempotent: true,
   answers: { 200: { what: 'The job as it is now. A second time changes nothing.', schema: jobViewSchema } },
   problems: ['job-finished', 'too-late', 'conflict'],
-}
+} as const satisfies Description

@@ -6,6 +6,7 @@ import pg from 'pg'
 import { z } from 'zod'
 import type { PersonEnv } from '../people/person.ts'
 import type { Database, Queries } from '../store/open-database.ts'
+import { ProblemError } from './problem.ts'
 import { parseInput } from './read-body.ts'
 
 /*
@@ -112,10 +113,9 @@ async function takeKey(transaction: Queries, { person, key, sha256 }: KeyUse): P
 function throwIfBusy(error: unknown): never {
   const isLockTimeout = error instanceof pg.DatabaseError && error.code === '55P03'
   if (!isLockTimeout) throw error
-  throw new SyncError('idempotency-busy', 'The request under this idempotency key is still at work.', {
-    hint: `Ask again in ${BUSY_RETRY_AFTER_S} seconds.`,
-    retryable: true,
-    cause: error,
+  throw new ProblemError('idempotency-busy', 'The request under this idempotency key is still at work.', {
+    hint: 'Send the same again under the same key.',
+    retryAfterS: BUSY_RETRY_AFTER_S,
   })
 }
 

@@ -1,12 +1,15 @@
 import { agentIdSchema, archiveIdSchema, jobIdSchema } from '@multiboard-sync/shared/job'
 import type { SyncErrorCode } from '@multiboard-sync/shared/sync-error'
+import type { MiddlewareHandler } from 'hono'
 import { describeRoute, resolver } from 'hono-openapi'
 import { z } from 'zod'
 import { statusOfCode } from './problem.ts'
+import { revalidate } from './revalidate.ts'
 
 /*
- * What the document of the API (openapi.json) says of a route, written beside the route. It describes and does nothing:
- * routes parse with read-body.ts, because hono-openapi's own validator sends a body that it refuses back to the caller.
+ * What the document of the API (openapi.json) says of a route, written beside the route. It does nothing itself but give
+ * an answer its ETag: routes parse with read-body.ts, because hono-openapi's own validator sends a body that it refuses
+ * back to the caller.
  *
  * Promises: every status that a route answers is named here, or the tests fail that meet it (control-plane/test/answer.ts).
  */
@@ -62,10 +65,26 @@ const security: Record<Description['by'], NonNullable<Operation['security']>> = 
   anybody: [],
 }
 
+/** Whatever the app's: a description looks at nothing. */
+type AnyEnv = ReturnType<typeof describeRoute> extends MiddlewareHandler<infer E> ? E : never
+
+/** What `hono/client` asks its callers for. The handler parses it. */
+type InputOf<Route extends Description> = { in: BodyOf<Route> & QueryOf<Route> }
+type BodyOf<Route extends Description> = Route['body'] extends z.ZodType
+  ? Route['isBodyOptional'] extends true
+    ? { json?: z.input<Route['body']> }
+    : { json: z.input<Route['body']> }
+  : object
+type QueryOf<Route extends Description> = Route['query'] extends z.ZodObject
+  ? { query?: { [Name in keyof z.input<Route['query']>]?: string } }
+  : object
+
 /** Goes before a route's handler: `.get('/jobs', describe({ … }), async (c) => …)`. */
-export function describe(route: Description) {
+export function describe<const Route extends Description>(
+  route: Route,
+): MiddlewareHandler<AnyEnv, string, InputOf<Route>> {
   const { summary, description, tag } = route
-  return describeRoute({
+  const described = describeRoute({
     summary,
     ...(description === undefined ? {} : { description }),
     tags: [tag],
@@ -74,6 +93,12 @@ export function describe(route: Description) {
     ...(route.body === undefined ? {} : { requestBody: bodyOf(route.body, route.isBodyOptional !== true) }),
     responses: responsesOf(route),
   })
+  if (!route.revalidated) return described
+  // The description is a property of the middleware.
+  return Object.assign<MiddlewareHandler, object>(async (c, next) => {
+    await next()
+    await revalidate(c)
+  }, described)
 }
 
 function parametersOf(route: Description): NonNullable<Operation['parameters']> {
@@ -94,10 +119,7 @@ function parametersOf(route: Description): NonNullable<Operation['parameters']> 
     description,
     schema: { type: 'string' as const },
   }))
-  const named = [
-    ...(route.idempotent ? ['IdempotencyKey'] : []),
-    ...(route.revalidated ? ['IfNoneMatch'] : []),
-  ]
+  const named = [...(route.idempotent ? ['IdempotencyKey'] : []), ...(route.revalidated ? ['IfNoneMatch'] : [])]
   return [
     ...inPath,
     ...inQuery,

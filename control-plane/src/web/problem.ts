@@ -5,13 +5,23 @@ import type { Problem } from '@multiboard-sync/shared/protocol'
 
 type Extensions = Pick<Problem, 'errors' | 'ack_aseq'>
 
-/** A SyncError whose problem carries more fields than code and hint. */
+interface More extends Extensions {
+  hint?: string
+  /** The same call may succeed after so many seconds. */
+  retryAfterS?: number
+  headers?: Record<string, string>
+}
+
+/** A SyncError whose problem carries more than code and hint. */
 export class ProblemError extends SyncError {
   readonly extensions: Extensions
+  readonly headers: Record<string, string>
 
-  constructor(code: SyncErrorCode, message: string, extensions: Extensions, hint?: string) {
-    super(code, message, hint === undefined ? {} : { hint })
+  constructor(code: SyncErrorCode, message: string, more: More, hint?: string) {
+    const { hint: told = hint, retryAfterS, headers = {}, ...extensions } = more
+    super(code, message, { ...(told === undefined ? {} : { hint: told }), retryable: retryAfterS !== undefined })
     this.extensions = extensions
+    this.headers = { ...headers, ...(retryAfterS === undefined ? {} : { 'retry-after': String(retryAfterS) }) }
   }
 }
 
@@ -56,6 +66,7 @@ export function problemResponse(error: SyncError, requestId: string): Response {
     ...(error instanceof ProblemError ? error.extensions : {}),
   }
   const headers = new Headers({ 'content-type': 'application/problem+json' })
+  if (error instanceof ProblemError) for (const [name, value] of Object.entries(error.headers)) headers.set(name, value)
   if (status === 401) headers.set('www-authenticate', 'Bearer')
   return new Response(JSON.stringify(problem), { status, headers })
 }

@@ -1,0 +1,25 @@
+import { createMiddleware } from 'hono/factory'
+import type { RequestIdVariables } from 'hono/request-id'
+import { matchedRoutes } from 'hono/route'
+import type { Log } from './log.ts'
+
+/**
+ * One record for each request: what was called, by its pattern, and how it went. Never the path or the query as they
+ * came: queries hold tickets, and paths whatever a stranger writes into them. A stream's time is that to its first byte.
+ */
+export function logRequest(log: Log) {
+  return createMiddleware<{ Variables: RequestIdVariables }>(async function logged(c, next) {
+    const startedAt = performance.now()
+    await next()
+    const route = matchedRoutes(c).findLast(({ method }) => method !== 'ALL')
+    log({
+      level: 'info',
+      event: 'request',
+      request: c.get('requestId'),
+      method: c.req.method,
+      route: route?.path ?? 'none',
+      status: c.res.status,
+      ms: Math.round(performance.now() - startedAt),
+    })
+  })
+}
