@@ -3,70 +3,17 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
-import type { JobResult } from '@multiboard-sync/shared/protocol'
-import type { SyncError } from '@multiboard-sync/shared/sync-error'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ControlPlaneError, unreachable } from '../poll/control-plane-error.ts'
-import { openOutbox, type Outbox } from './outbox.ts'
-import { createReporter, type Reporter } from './reporter.ts'
-import { createFakeControlPlane, type FakeControlPlane, type Fault } from './testing/fake-control-plane.ts'
-import { createVirtualClock, type VirtualClock } from './testing/virtual-clock.ts'
-import { startUpload, type UploadHandle } from './upload.ts'
-
-const JOB = 'j4k7q2m9xw1ab'
-const MINUTE_MS = 60_000
-const result: JobResult = {
-  outcome: 'succeeded',
-  target_state: 'changed',
-  tables: 1,
-  rows: 2,
-  bytes: 3,
-  seconds: 4,
-  peak_rss_mb: 5,
-}
+import type { FakeControlPlane, Fault } from './testing/fake-control-plane.ts'
+import { complete, JOB, MINUTE_MS, result, startScene, type Scene } from './testing/upload-scene.ts'
 
 let stateDir: string
 let scene: Scene
 
-interface Scene {
-  clock: VirtualClock
-  plane: FakeControlPlane
-  outbox: Outbox
-  upload: UploadHandle
-  reporter: Reporter
-  stop: AbortController
-  cancels: number
-  lost: SyncError[]
-}
-
-/** A running job whose disk is instant, so that only the virtual clock's time counts. */
-function startScene(random: () => number = () => 0.5, prepare?: (plane: FakeControlPlane) => void): Scene {
-  const clock = createVirtualClock()
-  const plane = createFakeControlPlane(clock)
-  prepare?.(plane)
-  const outbox: Outbox = Object.assign(Object.create(openOutbox({ stateDir, job: JOB, epoch: 1 })), {
-    sync: async () => undefined,
-  })
-  const stop = new AbortController()
-  const started: Scene = { clock, plane, outbox, stop, cancels: 0, lost: [], upload: undefined!, reporter: undefined! }
-  started.upload = startUpload({
-    controlPlane: plane,
-    job: JOB,
-    epoch: 1,
-    outbox,
-    signal: stop.signal,
-    onCancel: () => (started.cancels += 1),
-    onLost: (error) => started.lost.push(error),
-    clock,
-    random,
-  })
-  started.reporter = createReporter([started.upload.sink], { clock })
-  return started
-}
-
 beforeEach(async () => {
   stateDir = await mkdtemp(join(tmpdir(), 'upload-'))
-  scene = startScene()
+  scene = startScene(stateDir)
 })
 
 afterEach(async () => {
@@ -77,18 +24,7 @@ afterEach(async () => {
 /** The same from the very first request on, for tests that want something else of the control plane from the start. */
 async function restart(prepare: (plane: FakeControlPlane) => void, random?: () => number): Promise<void> {
   await scene.upload[Symbol.asyncDispose]()
-  scene = startScene(random, prepare)
-}
-
-/** Completes while time passes; the deadline is virtual. */
-async function complete({ clock, upload }: Scene, withinMs = 10 * MINUTE_MS): Promise<string> {
-  let isDone = false
-  const deadline = new AbortController()
-  const ending = upload.complete(result, deadline.signal).finally(() => (isDone = true))
-  ending.catch(() => undefined)
-  for (let passedMs = 0; !isDone && passedMs < withinMs; passedMs += 500) await clock.pass(500)
-  deadline.abort(new Error('the completion was not acknowledged in time'))
-  return await ending
+  scene = startScene(stateDir, random, prepare)
 }
 
 const numbers = ({ plane }: Scene): unknown[] => plane.events.map(({ aseq, data }) => [aseq, data['n']])
@@ -208,7 +144,7 @@ describe('a control plane that is away', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fault, { maxLength: 30 }), fc.array(step, { maxLength: 6 }), async (faults, steps) => {
         run += 1
-        scene = startScene(() => (run * 0.37) % 1)
+        scene = startScene(stateDir, () => (run * 0.37) % 1)
         const { plane, reporter, clock } = scene
         plane.nextFault = () => faults.shift() ?? 'none'
         let n = 0

@@ -59,6 +59,8 @@ export interface UploadOptions {
   caller?: (() => Promise<Caller>) | undefined
   clock?: Clock
   random?: () => number
+  /** Tests put their own in. */
+  startThread?: typeof keepLease
   /** For the result's texts; events were redacted by the reporter. */
   redact?: Redact
 }
@@ -76,7 +78,15 @@ export interface UploadHandle extends AsyncDisposable {
 }
 
 export function startUpload(options: UploadOptions): UploadHandle {
-  const { controlPlane, job, epoch, outbox, clock = systemClock, random = Math.random } = options
+  const {
+    controlPlane,
+    job,
+    epoch,
+    outbox,
+    clock = systemClock,
+    random = Math.random,
+    startThread = keepLease,
+  } = options
   const ended = new AbortController()
   const stop = AbortSignal.any([options.signal, ended.signal])
 
@@ -137,7 +147,7 @@ export function startUpload(options: UploadOptions): UploadHandle {
   }
   const thread =
     options.caller &&
-    keepLease({
+    startThread({
       caller: options.caller,
       job,
       epoch,

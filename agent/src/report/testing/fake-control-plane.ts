@@ -17,6 +17,7 @@ export interface FakeControlPlane extends ControlPlane {
   refuseWith: ControlPlaneError | undefined
   nextFault: () => Fault
   leaseMs: number
+  renewAfterMs: number | undefined
 }
 
 /** Keeps a job's events as the protocol demands: contiguous numbers, each once, a gap is refused with what it has. */
@@ -54,6 +55,7 @@ export function createFakeControlPlane(clock: Clock): FakeControlPlane {
     refuseWith: undefined,
     nextFault: () => 'none',
     leaseMs: 90_000,
+    renewAfterMs: undefined,
     poll: notUsed,
     accept: notUsed,
     archives: notUsed,
@@ -61,7 +63,8 @@ export function createFakeControlPlane(clock: Clock): FakeControlPlane {
       await travel(signal, () => {
         plane.reports.push({ atMs: clock.monotonicMs(), body })
         const ack_aseq = store(body.events)
-        const reply = { lease_ms: plane.leaseMs, cancel: plane.cancel, ack_aseq, next_batch_ms: 2000 }
+        const renew = plane.renewAfterMs === undefined ? {} : { renew_after_ms: plane.renewAfterMs }
+        const reply = { lease_ms: plane.leaseMs, cancel: plane.cancel, ack_aseq, next_batch_ms: 2000, ...renew }
         return { reply, status: 200, serverDate: undefined }
       }),
     complete: async (_job, body, signal) =>
