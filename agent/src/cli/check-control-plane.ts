@@ -1,13 +1,19 @@
+import { access } from 'node:fs/promises'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
+import { keyFiles } from '../config/read-key.ts'
 import type { OpenedContext } from '../open-context.ts'
 import { connectControlPlane } from '../poll/control-plane-client.ts'
 import { unreachable } from '../poll/control-plane-error.ts'
 
 /** A cold start of a function takes some seconds. */
 const TIMEOUT_MS = 20_000
-/** The Date header counts whole seconds; an order is refused when clocks differ by more than 60 s. */
-const SKEW_MAX_MS = 55_000
+/**
+ * The Date header counts whole seconds. Behind the control plane's clock a request is taken for 60 s, ahead of it 30 s; an
+ * order is refused when they differ by more than 60 s either way.
+ */
+const BEHIND_MAX_MS = 55_000
+const AHEAD_MAX_MS = 25_000
 
 /** Whether orders could be verified at all: which of the trusted keys may sign them now. Throws `key-missing`. */
 export async function checkOrderKeys({ trust }: OpenedContext): Promise<string> {
@@ -28,10 +34,10 @@ export async function checkOrderKeys({ trust }: OpenedContext): Promise<string> 
 /** Reaches the control plane, compares clocks, and calls it once as this agent, without polling or telling anything. */
 export async function checkControlPlane(opened: OpenedContext, url: string, signal: AbortSignal): Promise<string> {
   const skewMs = await readSkew(url, signal)
-  if (Math.abs(skewMs) > SKEW_MAX_MS) {
+  if (skewMs > BEHIND_MAX_MS || skewMs < -AHEAD_MAX_MS) {
     const [seconds, way] = [Math.round(Math.abs(skewMs) / 1000), skewMs > 0 ? 'behind' : 'ahead of']
     throw new SyncError('clock-skew', `This machine's clock is ${seconds} s ${way} that of the control plane.`, {
-      hint: 'Set both clocks by NTP: requests and orders are refused when they differ by more than a minute.',
+      hint: 'Set both clocks by NTP: requests are refused from 30 s ahead or a minute behind, and so are orders.',
     })
   }
   const { context, key } = opened
@@ -40,13 +46,40 @@ export async function checkControlPlane(opened: OpenedContext, url: string, sign
   try {
     await controlPlane.archives({ archives: [] }, signal)
   } catch (cause) {
-    if (!(cause instanceof SyncError) || cause.code !== 'unauthorized') throw cause
-    throw new SyncError('unauthorized', `The control plane does not know the agent "${agent}" by its key ${key.kid}.`, {
-      hint: "Register this agent's public key there; check AGENT_ID, and that CONTROL_PLANE_URL is the control plane's PUBLIC_URL.",
-      cause,
-    })
+    if (!(cause instanceof SyncError)) throw cause
+    throw explained(cause, opened)
   }
-  return `it answers, knows the agent "${agent}" by its key ${key.kid}, and the clocks agree`
+  const unfinished = await hasNextKey(key.path)
+  return (
+    `it answers, knows the agent "${agent}" by its key ${key.kid}, and the clocks agree` +
+    (unfinished ? '; note: a rotation of the key was not finished, run `rotate-key` again' : '')
+  )
+}
+
+/** What an answer that refuses this agent says of what is wrong here; anything else as it is. */
+function explained(cause: SyncError, { context: { agent }, key }: OpenedContext): SyncError {
+  if (cause.code === 'agent-revoked') {
+    return new SyncError(
+      'agent-revoked',
+      `The agent "${agent}" was revoked: the control plane takes nothing from it.`,
+      {
+        hint: 'If that was a mistake, have an admin make a code with POST /v1/enrollments, and run `pnpm agent enroll --code …`.',
+        cause,
+      },
+    )
+  }
+  if (cause.code !== 'unauthorized') return cause
+  return new SyncError('unauthorized', `The control plane does not know the agent "${agent}" by its key ${key.kid}.`, {
+    hint: "Run `pnpm agent enroll --code …`, or `rotate-key` again if one was not finished; check AGENT_ID, and that CONTROL_PLANE_URL is the control plane's PUBLIC_URL.",
+    cause,
+  })
+}
+
+async function hasNextKey(keyFile: string): Promise<boolean> {
+  return await access(keyFiles(keyFile).next).then(
+    () => true,
+    () => false,
+  )
 }
 
 /** How far its clock is ahead of ours, in milliseconds, from the Date header of an answer to /healthz. */

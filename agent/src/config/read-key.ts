@@ -20,6 +20,7 @@ export interface PublicJwk {
 }
 
 export interface AgentKey {
+  path: string
   /** RFC 7638 thumbprint of the public key. */
   kid: string
   publicJwk: PublicJwk
@@ -47,6 +48,7 @@ export async function readKey(path: string): Promise<AgentKey> {
     const kid = await calculateJwkThumbprint(publicJwk)
     const publicKey = await importPublic(publicJwk)
     return {
+      path,
       kid,
       publicJwk,
       privateKey: asCryptoKey(await importJWK({ ...publicJwk, d }, 'EdDSA')),

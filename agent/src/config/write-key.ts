@@ -21,18 +21,24 @@ export async function makeKeyFile(path: string): Promise<boolean> {
   try {
     await mkdir(dirname(path), { recursive: true, mode: FOLDER_MODE })
     await writeWhole(await open(whole, 'wx', FILE_MODE), { kty, crv, x, d })
-    try {
-      // A name for a file that is whole already, given only where there is none: neither a crash nor a second process
-      // that does the same leaves half a key, or two.
-      await link(whole, path)
-    } finally {
-      await rm(whole)
-    }
+    const isMade = await nameIt(whole, path)
     await syncFolder(dirname(path))
-    return true
+    return isMade
   } catch (cause) {
-    if (cause instanceof Error && 'code' in cause && cause.code === 'EEXIST') return false
     return notWritten(path, cause)
+  }
+}
+
+/** A name for a file that is whole already, where there is none: neither a crash nor a second process leaves half a key, or two. */
+async function nameIt(whole: string, path: string): Promise<boolean> {
+  try {
+    await link(whole, path)
+    return true
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false
+    throw error
+  } finally {
+    await rm(whole)
   }
 }
 
