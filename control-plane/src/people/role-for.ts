@@ -7,7 +7,9 @@ import type { Role } from './person.ts'
 
 const rules: readonly { method: string; path: RegExp; role: Role }[] = [
   { method: 'POST', path: /^\/v1\/jobs$/, role: 'operator' },
-  { method: 'POST', path: /^\/v1\/jobs\/[^/]+\/(cancel|undo|stream-ticket)$/, role: 'operator' },
+  { method: 'POST', path: /^\/v1\/jobs\/[^/]+\/(cancel|undo)$/, role: 'operator' },
+  // A ticket shows what its holder can see anyway.
+  { method: 'POST', path: /^\/v1\/jobs\/[^/]+\/stream-ticket$/, role: 'viewer' },
   { method: 'POST', path: /^\/v1\/policy\/preview$/, role: 'viewer' },
   // Whoever is logged in may log out.
   { method: 'DELETE', path: /^\/v1\/session$/, role: 'viewer' },

@@ -80,3 +80,12 @@ alter table multiboard.idempotency_keys
   drop column job,
   add column answer text;
 create index idempotency_keys_age on multiboard.idempotency_keys (created_at);
+
+-- Which event streams people have open. Lost with a crash, and so are the streams.
+create unlogged table multiboard.streams (
+  person text not null,
+  slot integer not null,
+  stream uuid not null,
+  expires_at timestamptz not null,
+  primary key (person, slot)
+);
