@@ -43,6 +43,25 @@ describe('a table pattern', () => {
     expect(parseTablePattern('a.b*').exact).toBe(false)
   })
 
+  test('T8: takes a moment, however many wildcards it has', () => {
+    const begun = performance.now()
+    expect(matches(`${'*a'.repeat(100)}b`, 'public', 'a'.repeat(63))).toBe(false)
+    expect(matches(`${'*?'.repeat(31)}a*`, 'public', 'a'.repeat(63))).toBe(true)
+    expect(performance.now() - begun).toBeLessThan(1000)
+  })
+
+  test('with wildcards means what the regular expression of it means', () => {
+    const few = fc.string({ unit: fc.constantFrom('a', 'b', '🙂'), maxLength: 8 })
+    const wild = fc.string({ unit: fc.constantFrom('a', 'b', '🙂', '*', '?'), minLength: 1, maxLength: 7 })
+    fc.assert(
+      fc.property(wild, few, (pattern, name) => {
+        const expression = new RegExp(`^${pattern.replaceAll('*', '.*').replaceAll('?', '.')}$`, 'su')
+        expect(matches(pattern, 'public', name)).toBe(expression.test(name))
+      }),
+      { numRuns: 3000 },
+    )
+  })
+
   test('made of any table name is read back as that name and no other', () => {
     const names = fc.string({ minLength: 1, maxLength: 20, unit: 'grapheme' })
     fc.assert(

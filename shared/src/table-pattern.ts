@@ -69,12 +69,32 @@ function isWild(part: NamePart): boolean {
 
 function partTest(part: NamePart): (name: string) => boolean {
   if (!isWild(part)) return (name) => name === part.text
-  const source = part.text
-    .replaceAll(/[.+^${}()|[\]\\]/g, '\\$&')
-    .replaceAll('*', '.*')
-    .replaceAll('?', '.')
-  const expression = new RegExp(`^${source}$`, 'su')
-  return (name) => expression.test(name)
+  const wanted = [...part.text]
+  return (name) => matchesGlob(wanted, [...name])
+}
+
+/**
+ * Whether `*` and `?` can stand for what is missing. Patterns come in orders: a regular expression of many `*` would take
+ * years for one name, this takes at most a step for each pair of letters.
+ */
+function matchesGlob(pattern: readonly string[], name: readonly string[]): boolean {
+  let [at, next] = [0, 0]
+  /** After the last `*`, and the first letter that it does not swallow yet. */
+  let star: { next: number; at: number } | undefined
+  while (at < name.length) {
+    if (pattern[next] === '*') {
+      next += 1
+      star = { next, at }
+    } else if (next < pattern.length && (pattern[next] === '?' || pattern[next] === name[at])) {
+      next += 1
+      at += 1
+    } else if (star) {
+      // It swallows one letter more.
+      star.at += 1
+      ;({ next, at } = star)
+    } else return false
+  }
+  return pattern.slice(next).every((letter) => letter === '*')
 }
 
 function formatPart(name: string): string {
