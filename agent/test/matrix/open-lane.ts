@@ -30,6 +30,8 @@ export interface Lane extends AsyncDisposable {
   stopAt(job: () => string | undefined, point: Point): Promise<Stopped>
   boot(): Promise<void>
   lastStep(job: string): string | undefined
+  /** The last line of the job's journal. */
+  lastLine(job: string): { step: string } | undefined
 }
 
 export interface Stopped extends Caught {
@@ -72,15 +74,16 @@ export async function openLane(
       PRODUCTION_DATABASE_URL: gates.source.url(world.source.url),
       STAGING_DATABASE_URL: gates.target.url(target.url),
     })
-  const lastStep = (job: string): string | undefined => {
+  const lastLine: Lane['lastLine'] = (job) => {
     try {
       const text = readFileSync(join(world.dir, 'state', 'journal', `${job}.jsonl`), 'utf8')
-      return (JSON.parse(text.trim().split('\n').at(-1) ?? '') as { step: string }).step
+      return JSON.parse(text.trim().split('\n').at(-1) ?? '') as { step: string }
     } catch {
       // It is not there yet, or its last line is being written.
       return undefined
     }
   }
+  const lastStep: Lane['lastStep'] = (job) => lastLine(job)?.step
 
   const stopAt: Lane['stopAt'] = async (job, point) => {
     let left = point.skip ?? 0
@@ -152,6 +155,7 @@ export async function openLane(
       lane.daemon = await start()
     },
     lastStep,
+    lastLine,
     [Symbol.asyncDispose]: async () => {
       await lane.daemon.kill()
       await owned.disposeAsync()

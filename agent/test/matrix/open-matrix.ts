@@ -31,6 +31,10 @@ export interface Matrix {
   /** Two signals: a cancel by the agent's own host, which no control plane can call too late. */
   stop(point: Point): Promise<void>
   freeze(point: Point, forMs: number): Promise<void>
+  /** Frozen until it reads as lost, and its target has been given to a newer job when it wakes. */
+  supersede(point: Point): Promise<void>
+  /** Canceled that long after it was asked for, wherever it is then; answers what became of it. */
+  cancelAfter(ms: number, point?: Pick<Point, 'isBig'>): Promise<JobView>
   /** A whole job in a bad world, in which it fails with one of the codes. */
   under(point: Point, world: () => Promise<AsyncDisposable>, codes: string[]): Promise<void>
 }
@@ -43,6 +47,8 @@ interface Reference {
 /** Of one job or boot, on a machine that is busy with other things. */
 const TIMEOUT_MS = 100_000
 const LOOK_AGAIN_MS = 150
+/** A report's interval, the statement that is under way, and the way back. */
+const CANCEL_WITHIN_S = 20
 
 /** `onlyBefore`: for points that leave the target as it was; no job is run to see how it is after one. */
 export async function openMatrix(
@@ -163,6 +169,16 @@ export async function openMatrix(
     }
     await expectWhole(point)
   }
+  /** As a claim of a newer job does it. */
+  const giveTargetAway = async (id: string): Promise<void> => {
+    const client = await control.database.client()
+    await client.query(
+      `update multiboard.target_fences set fence = fence + 1
+       where exclusive_key = (select exclusive_key from multiboard.jobs where id = $1)`,
+      [id],
+    )
+    await client.end()
+  }
   const expectTargetState = (stopped: Stopped, told: JobView, point: Point): void => {
     if (point.leaves === 'after') return
     const mayBeCommitted = stopped.step === 'committing'
@@ -250,6 +266,47 @@ export async function openMatrix(
         await control.proxy.resume()
       })
       await expectTold(point, told, ['lease-lost'])
+    },
+    supersede: async (point) => {
+      const { job, stopped } = await comeTo(point)
+      lane.daemon.send('SIGSTOP')
+      // By the clock itself, and nobody has polled meanwhile.
+      await until('the job to read as lost', TIMEOUT_MS, async () => (await control.job(job.id)).state === 'lost')
+      expect((await control.job(job.id)).target_state).not.toBe('changed')
+      await giveTargetAway(job.id)
+      stopped.release()
+      lane.daemon.send('SIGCONT')
+      await until('the agent to end the job', TIMEOUT_MS, () => lane.lastStep(job.id) === 'finished')
+      expect(lane.lastLine(job.id)).toMatchObject({
+        result: { outcome: 'failed', code: 'fence-superseded', target_state: 'untouched' },
+      })
+      expect(await control.job(job.id)).toMatchObject({ state: 'lost' })
+      await expectWhole(point)
+    },
+    cancelAfter: async (ms, point = {}) => {
+      await prepare(point)
+      const job = await subject.ask(point)
+      await sleep(ms)
+      const { status, body } = await control.call('POST', `/v1/jobs/${job.id}/cancel`)
+      const askedAt = performance.now()
+      const told = await waitForEnd(job.id)
+      const seconds = (performance.now() - askedAt) / 1000
+      const isChanged = told.state === 'succeeded'
+      // It was too late, or over.
+      if (status !== 200)
+        expect([status, isChanged, ['too-late', 'job-finished']]).toEqual([
+          409,
+          true,
+          expect.arrayContaining([body['code']]),
+        ])
+      if (!isChanged) {
+        expect(told).toMatchObject({ state: 'canceled' })
+        expect(told.target_state).toBeOneOf(['untouched', 'rolled_back'])
+        expect(seconds, 'a cancel is heard soon').toBeLessThan(CANCEL_WITHIN_S)
+      }
+      await expectWhole({ where: 'before', leaves: isChanged ? 'after' : 'before' })
+      expect((await control.call('POST', `/v1/jobs/${job.id}/cancel`)).status).toBe(isChanged ? 409 : 200)
+      return told
     },
     under: async (point, open, codes) => {
       await prepare(point)
