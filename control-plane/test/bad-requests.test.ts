@@ -151,7 +151,7 @@ test('a body that is not JSON, too large, or not a job is refused by name and ne
     headers: { authorization: `Bearer ${adminToken}`, 'content-type': 'application/json' },
     signal: AbortSignal.timeout(20_000),
   })
-  expect(await answerOf(streamed)).toMatchObject({ status: 413, body: { code: 'body-too-large' } })
+  expect(await answerOf(streamed, 'POST')).toMatchObject({ status: 413, body: { code: 'body-too-large' } })
   expect(await agent.call('/v1/agent/poll', { big: 'x'.repeat(2 * 1024 * 1024) })).toMatchObject({ status: 413 })
   expect((await here.person('GET', '/healthz')).status).toBe(200)
 })

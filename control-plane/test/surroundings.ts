@@ -18,6 +18,7 @@ import { startPgBouncer } from '@multiboard-sync/shared/testing/pgbouncer'
 import { createDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { exportJWK, generateKeyPair, type CryptoKey } from 'jose'
 import { startControlPlane, type RunningControlPlane, type StartOptions } from '../src/start-control-plane.ts'
+import { checkAnswer } from './check-answer.ts'
 import { startFreshApps } from './start-fresh-apps.ts'
 
 /** What the tests of the control plane stand on: a real server on a real database, agents that sign, a person. */
@@ -136,6 +137,7 @@ export async function startSurroundings(over: Partial<StartOptions> = {}, mode: 
         ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
         signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
       }),
+      method,
     )
   const resources = stack.move()
   return {
@@ -273,20 +275,23 @@ export async function post(url: string, body: string, authorization: string): Pr
     await fetch(url, {
       method: 'POST',
       body,
-      headers: { authorization },
+      headers: { authorization, 'content-type': 'application/json' },
       signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
     }),
+    'POST',
   )
 }
 
-/** Every answer is JSON of ours, errors too: a page of HTML fails any test. */
-export async function answerOf(response: Response): Promise<Answer> {
-  const { headers, status } = response
+/** Every answer is JSON of ours, errors too, and as the document of the API says: a page of HTML fails any test. */
+export async function answerOf(response: Response, method?: string): Promise<Answer> {
+  const { headers, status, url } = response
   const text = await response.text()
-  if (status === 204) return { status, headers, body: {} as AnswerBody }
+  if (Number.isNaN(Date.parse(headers.get('date') ?? ''))) throw new Error('the answer has no Date')
+  const path = url === '' ? undefined : new URL(url).pathname
+  if (path) await checkAnswer({ method, path, status, contentType: headers.get('content-type'), body: text })
+  if (status === 204 || status === 304) return { status, headers, body: {} as AnswerBody }
   const type = headers.get('content-type') ?? ''
   const expected = status < 400 ? 'application/json' : 'application/problem+json'
   if (!type.startsWith(expected)) throw new Error(`${status} came as "${type}": ${text.slice(0, 200)}`)
-  if (Number.isNaN(Date.parse(headers.get('date') ?? ''))) throw new Error('the answer has no Date')
   return { status, headers, body: JSON.parse(text) as AnswerBody }
 }

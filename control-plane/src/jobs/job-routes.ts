@@ -98,7 +98,8 @@ const asking = {
   body: createJobBodySchema,
   idempotent: true,
   answers: { 201: { what: 'The job, queued.', schema: jobViewSchema, headers: location } },
-  problems: [...refusals, 'nothing-to-undo', 'conflict'],
+  // The last three of an undo.
+  problems: [...refusals, 'not-found', 'nothing-to-undo', 'conflict'],
 } as const satisfies Description
 
 const listing = {

@@ -145,13 +145,14 @@ function responsesOf(route: Description): NonNullable<Operation['responses']> {
 
 function responseOf({ what, schema, stream, headers = {} }: Answer, { revalidated }: Description) {
   const told = { ...headers, ...(revalidated && schema ? { ETag: 'For If-None-Match.' } : {}) }
+  const content = {
+    ...(schema ? { 'application/json': { schema: resolver(schema, { options: jsonSchemaOptions }) } } : {}),
+    ...(stream ? { 'text/event-stream': { schema: { type: 'string' as const, description: stream } } } : {}),
+  }
   return {
     description: what,
     ...(Object.keys(told).length === 0 ? {} : { headers: headersOf(told) }),
-    content: {
-      ...(schema ? { 'application/json': { schema: resolver(schema, { options: jsonSchemaOptions }) } } : {}),
-      ...(stream ? { 'text/event-stream': { schema: { type: 'string' as const, description: stream } } } : {}),
-    },
+    ...(Object.keys(content).length === 0 ? {} : { content }),
   }
 }
 
