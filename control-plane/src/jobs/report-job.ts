@@ -4,6 +4,7 @@ import type { ReportReply, ReportRequest } from '@multiboard-sync/shared/protoco
 import type { ControlPlane } from '../control-plane.ts'
 import { agentEvent, appendEvents, controlEvent } from '../events/append-events.ts'
 import { ProblemError } from '../web/problem.ts'
+import { capEvents } from './cap-events.ts'
 import { lockJobOfAgent, renewLease, requireLease } from './hold-lease.ts'
 
 // An agent that reports is at work: one request per two seconds keeps viewers close and costs little.
@@ -41,7 +42,9 @@ export async function reportJob(
       ackAseq,
     ])
     const revived = job.state === 'lost' ? [controlEvent('job.revived', {}, 'warning')] : []
-    await appendEvents(transaction, job.id, [...revived, ...fresh.map((event) => agentEvent(event, job.epoch))])
+    const { kept, told } = capEvents(fresh, job.last_pos)
+    const events = [...kept.map((event) => agentEvent(event, job.epoch)), ...told]
+    await appendEvents(transaction, job.id, [...revived, ...events])
     return {
       lease_ms: lease.leaseMs,
       cancel: cancelAsked,
@@ -70,7 +73,7 @@ function newEvents(events: readonly AgentEvent[], last: number): AgentEvent[] {
     const expected = last + fresh.length + 1
     if (event.aseq > expected) {
       const hint = 'Send the events after ack_aseq again.'
-      throw new ProblemError('event-gap', `Event ${expected} is missing.`, { ack_aseq: last }, hint)
+      throw new ProblemError('event-gap', `Event ${expected} is missing.`, { ack_aseq: last, hint })
     }
     if (event.aseq === expected) fresh.push(event)
   }

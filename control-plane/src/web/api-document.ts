@@ -20,6 +20,7 @@ export async function documentApi(app: Pick<Hono, 'routes'>): Promise<Json> {
       components: { schemas: { Problem: jsonSchemaOf(problemSchema) }, parameters, securitySchemes },
     },
     defaultValidationErrorResponse: false,
+    excludeStaticFile: false,
   })
   return sortKeys(withRoles(JSON.parse(JSON.stringify(generated)) as Generated))
 }

@@ -173,7 +173,7 @@ function codesOf(route: Description): readonly SyncErrorCode[] {
     ...(read || route.query || route.idempotent || route.headers ? (['invalid-request'] as const) : []),
     ...(route.idempotent ? (['idempotency-conflict', 'idempotency-busy'] as const) : []),
     ...(route.path?.['id'] ? (['not-found'] as const) : []),
-    'rate-limited',
+    ...(route.by === 'anybody' && !read ? [] : (['rate-limited'] as const)),
     'internal',
   ]
 }

@@ -17,9 +17,9 @@ export class ProblemError extends SyncError {
   readonly extensions: Extensions
   readonly headers: Record<string, string>
 
-  constructor(code: SyncErrorCode, message: string, more: More, hint?: string) {
-    const { hint: told = hint, retryAfterS, headers = {}, ...extensions } = more
-    super(code, message, { ...(told === undefined ? {} : { hint: told }), retryable: retryAfterS !== undefined })
+  constructor(code: SyncErrorCode, message: string, more: More) {
+    const { hint, retryAfterS, headers = {}, ...extensions } = more
+    super(code, message, { ...(hint === undefined ? {} : { hint }), retryable: retryAfterS !== undefined })
     this.extensions = extensions
     this.headers = { ...headers, ...(retryAfterS === undefined ? {} : { 'retry-after': String(retryAfterS) }) }
   }

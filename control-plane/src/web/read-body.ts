@@ -77,12 +77,8 @@ function invalidRequest(error: z.ZodError): ProblemError {
     field: path.join('.').slice(0, 200),
     message: message.slice(0, 200),
   }))
-  return new ProblemError(
-    'invalid-request',
-    'The request is not valid.',
-    { errors },
-    'Correct the fields listed in errors.',
-  )
+  const hint = 'Correct the fields listed in errors.'
+  return new ProblemError('invalid-request', 'The request is not valid.', { errors, hint })
 }
 
 function tooLarge(maxBytes: number): SyncError {
