@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer } from 'node:http'
+import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
@@ -27,6 +27,9 @@ export interface RunningControlPlane extends AsyncDisposable {
   /** Lets requests end, streams first; twice is once. */
   close(): Promise<void>
 }
+
+// A client that takes nothing of a stream for so many heartbeats is gone, or means us no good: it holds memory and a socket.
+const HEARTBEATS_UNREAD = 4
 
 /** Migrates the database, then listens. Throws when the database or the port cannot be had; leaves nothing open then. */
 export async function startControlPlane(options: StartOptions): Promise<RunningControlPlane> {
@@ -57,20 +60,28 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
   const { port } = server.address() as AddressInfo
   const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
   // The app is made once we listen, because only then its own address is known.
+  const stream = { ...defaultStreamTimes, ...options.stream }
   const { app, kid } = await openApp(options, {
     database,
     origin: new URL(options.publicUrl ?? url).origin,
-    stream: { ...defaultStreamTimes, ...options.stream },
+    stream,
     stopping: stopping.signal,
     log,
   })
   const firstToken = await makeFirstToken({ ...options, database })
   const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false })
-  // It answers its own errors; nothing is left to wait for.
-  server.on('request', (incoming, outgoing) => void answer(incoming, outgoing))
+  server.on('request', (incoming, outgoing) => {
+    if (isForStream(incoming)) outgoing.setTimeout(HEARTBEATS_UNREAD * stream.heartbeatMs)
+    // It answers its own errors; nothing is left to wait for.
+    void answer(incoming, outgoing)
+  })
   const resources = started.move()
   const close = async () => await resources.disposeAsync()
   return { url, kid, firstToken: firstToken?.token, close, [Symbol.asyncDispose]: close }
+}
+
+function isForStream({ headers }: IncomingMessage): boolean {
+  return headers.accept?.includes('text/event-stream') === true
 }
 
 function codeOf(error: unknown): string {

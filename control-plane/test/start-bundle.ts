@@ -7,9 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { freePort } from '@multiboard-sync/shared/testing/postgres/free-port'
 import { withDeadline } from '@multiboard-sync/shared/testing/postgres/deadline'
-import { rolldown } from 'rolldown'
-import bundling from '../rolldown.config.ts'
 import type { RunningControlPlane, StartOptions } from '../src/start-control-plane.ts'
+import type { Log } from '../src/web/log.ts'
 
 const START_TIMEOUT_MS = 20_000
 const controlPlane = fileURLToPath(new URL('..', import.meta.url))
@@ -54,7 +53,7 @@ export async function startBundle(options: StartOptions): Promise<RunningControl
     env: {
       DATABASE_URL: options.databaseUrl,
       PUBLIC_URL: url,
-      ADMIN_TOKEN: options.adminToken,
+      ADMIN_TOKEN: options.adminToken ?? '',
       SIGNING_KEY: JSON.stringify(options.signingKey),
     },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -66,7 +65,7 @@ export async function startBundle(options: StartOptions): Promise<RunningControl
   let said = ''
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     said += text
-    for (const line of text.split('\n').filter(Boolean)) options.log?.({ event: line })
+    for (const line of text.split('\n').filter(Boolean)) options.log?.(JSON.parse(line) as Parameters<Log>[0])
   })
   const begun = Promise.race([once(child.stdout, 'data'), once(child, 'exit')])
   await withDeadline('start of the bundle', START_TIMEOUT_MS, begun)
@@ -76,11 +75,13 @@ export async function startBundle(options: StartOptions): Promise<RunningControl
   return { url, kid: '', close, [Symbol.asyncDispose]: close }
 }
 
+/** By the command that the platform runs, into another file. */
 async function build(file: string): Promise<void> {
-  const { input, output, ...options } = bundling
-  const bundle = await rolldown({ ...options, input: join(controlPlane, String(input)) })
-  await bundle.write({ ...output, sourcemap: false, file })
-  await bundle.close()
+  const rolldown = join(controlPlane, '../node_modules/rolldown/bin/cli.mjs')
+  await promisify(execFile)(process.execPath, [rolldown, '-c', '--file', file], {
+    cwd: controlPlane,
+    timeout: START_TIMEOUT_MS,
+  })
 }
 
 /** `pnpm migrate`, with nothing else in its environment. */

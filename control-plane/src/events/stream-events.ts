@@ -26,7 +26,8 @@ export interface StreamTimes {
 export const defaultStreamTimes: StreamTimes = { pollMs: 500, heartbeatMs: 15_000, rotateMs: 240_000 }
 
 const RECONNECT_MS = 2000
-const PAGE = 200
+// An event has 16 KiB at most: a viewer that does not read holds less than a megabyte.
+const PAGE = 50
 
 /** Yields frames, ready to be written, from after `after`. Ends when the job has ended, at rotation, or on `signal`. */
 export async function* streamEvents(
