@@ -167,7 +167,7 @@ function checkPolicy({ policy_sha256, params }: Order, context: OrderContext): v
 
 /** Where the archive came from is not known yet, so only what holds for every archive is decided here. */
 function checkRestoreTarget(name: string, policy: Policy): void {
-  const target = policy.databases[name]
+  const target = Object.hasOwn(policy.databases, name) ? policy.databases[name] : undefined
   if (!target) {
     throw refuse('database-unknown', `The agent knows no database "${name}".`, {
       hint: `It knows: ${Object.keys(policy.databases).join(', ') || 'none'}.`,

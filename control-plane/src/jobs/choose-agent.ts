@@ -45,7 +45,7 @@ export async function askPolicies(queries: Queries, params: JobParams, asked: st
   return ordered.map(({ id, policy }) => {
     // No archive was ever reported: which ones there are is for the agent to say.
     const isUnlisted =
-      params.kind === 'restore' && archive === undefined && policy.databases[params.target] !== undefined
+      params.kind === 'restore' && archive === undefined && Object.hasOwn(policy.databases, params.target)
     if (isUnlisted) return { agent: id, verdict: { allowed: true, route: undefined } }
     const begun = starts.filter(({ agent }) => agent === id).map(({ at }) => at)
     return { agent: id, verdict: evaluatePolicy(policy, params, { now, archive, begun }) }
