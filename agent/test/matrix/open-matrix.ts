@@ -33,8 +33,8 @@ export interface Matrix {
   freeze(point: Point, forMs: number): Promise<void>
   /** Frozen until it reads as lost, and its target has been given to a newer job when it wakes. */
   supersede(point: Point): Promise<void>
-  /** Canceled that long after it was asked for, wherever it is then; answers what became of it. */
-  cancelAfter(ms: number, point?: Pick<Point, 'isBig'>): Promise<JobView>
+  /** Canceled that long after it was begun, wherever it is then, or when it has ended; answers what became of it. */
+  cancelAfter(ms: number | 'its end'): Promise<JobView>
   /** A whole job in a bad world, in which it fails with one of the codes. */
   under(point: Point, world: () => Promise<AsyncDisposable>, codes: string[]): Promise<void>
 }
@@ -283,10 +283,14 @@ export async function openMatrix(
       expect(await control.job(job.id)).toMatchObject({ state: 'lost' })
       await expectWhole(point)
     },
-    cancelAfter: async (ms, point = {}) => {
-      await prepare(point)
-      const job = await subject.ask(point)
-      await sleep(ms)
+    cancelAfter: async (ms) => {
+      await prepare({})
+      const job = await subject.ask({})
+      if (ms === 'its end') await waitForEnd(job.id)
+      else {
+        await until('the job to begin', TIMEOUT_MS, async () => (await control.job(job.id)).started_at !== null, 20)
+        await sleep(ms)
+      }
       const { status, body } = await control.call('POST', `/v1/jobs/${job.id}/cancel`)
       const askedAt = performance.now()
       const told = await waitForEnd(job.id)
