@@ -74,7 +74,7 @@ export async function open(sql: string): Promise<Place> {
 
 /** Makes a stage by hand: `make` is given the schema of the twins. Answers the exchange that swaps it in. */
 export async function stage(
-  place: Place,
+  place: Pick<Place, 'target'>,
   job: string,
   tables: string[],
   make: (schema: string, other: string) => string,
