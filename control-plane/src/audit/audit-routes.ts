@@ -35,7 +35,7 @@ export function auditRoutes({ database }: ControlPlane) {
 
 const tag = 'audit'
 
-const listing: Description = {
+const listing = {
   summary: 'Lists the audit, newest first',
   tag,
   by: 'person',
@@ -46,7 +46,7 @@ const listing: Description = {
       .meta({ description: 'Entries about this alone: `job:<id>`, `token:<id>`, `agent:<id>`.' }),
   }),
   answers: { 200: { what: 'One page.', schema: pageOf('entries', auditEntrySchema), headers: linkHeader } },
-}
+} as const satisfies Description
 
 const verdictSchema = z
   .object({
@@ -65,7 +65,7 @@ const verdictSchema = z
   })
   .meta({ id: 'AuditVerdict' })
 
-const verifying: Description = {
+const verifying = {
   summary: 'Checks the whole audit',
   description:
     'Finds entries that were changed, taken out or moved. That the end was cut off is found by the jobs, whose entries are then ' +
@@ -74,4 +74,4 @@ const verifying: Description = {
   by: 'person',
   query: verifyQuery,
   answers: { 200: { what: 'What was found.', schema: verdictSchema } },
-}
+} as const satisfies Description

@@ -55,7 +55,7 @@ const meSchema = z
   .object({ name: z.string(), role: z.enum(roles), via: z.enum(['admin-token', 'token', 'jwt', 'session', 'ticket']) })
   .meta({ id: 'Me' })
 
-const beginning: Description = {
+const beginning = {
   summary: 'Begins a session',
   description:
     'For a page of the control plane itself. The token is any that a call may carry: an API token, a JWT, the admin ' +
@@ -71,18 +71,18 @@ const beginning: Description = {
     },
   },
   problems: ['unauthorized', 'forbidden'],
-}
+} as const satisfies Description
 
-const ending: Description = {
+const ending = {
   summary: 'Ends the session of the cookie',
   tag,
   by: 'person',
   answers: { 204: { what: 'It is ended.' } },
-}
+} as const satisfies Description
 
-const seeing: Description = {
+const seeing = {
   summary: 'Says who is asking',
   tag,
   by: 'person',
   answers: { 200: { what: 'The caller, as the audit would name them.', schema: meSchema } },
-}
+} as const satisfies Description

@@ -2,6 +2,7 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { Hono } from 'hono'
 import { z } from 'zod'
 import type { ControlPlane } from '../control-plane.ts'
+import { answerOnce } from '../web/answer-once.ts'
 import { describe, type Description } from '../web/describe.ts'
 import { linkHeader, linkToNext, pageOf, pageQuery } from '../web/page.ts'
 import { parseBody, parseInput, readBody } from '../web/read-body.ts'
@@ -16,7 +17,12 @@ export function tokenRoutes({ database }: ControlPlane) {
   return new Hono<PersonEnv>()
     .post('/tokens', describe(making), async (c) => {
       const input = parseBody(makeTokenSchema, await readBody(c.req.raw), 'person')
-      return c.json(await makeToken(database, input, c.get('person').name), 201)
+      const by = c.get('person').name
+      const { body, status } = await answerOnce(c, database, { input, secret: true }, async (once) => ({
+        status: 201,
+        body: await makeToken(once, input, by),
+      }))
+      return c.json(body, status)
     })
     .get('/tokens', describe(listing), async (c) => {
       const { tokens, next } = await listTokens(database, parseInput(tokenPageSchema, c.req.query()))
@@ -43,28 +49,30 @@ const tokenMadeSchema = z
   })
   .meta({ id: 'TokenMade' })
 
-const making: Description = {
+const making = {
   summary: 'Makes an API token',
   description: 'Its people are called `token:<label>`.',
   tag,
   by: 'person',
   body: makeTokenSchema,
+  idempotent: true,
   answers: { 201: { what: 'The token.', schema: tokenMadeSchema } },
-}
+  problems: ['conflict'],
+} as const satisfies Description
 
-const listing: Description = {
+const listing = {
   summary: 'Lists API tokens, newest first',
   tag,
   by: 'person',
   query: pageQuery,
   answers: { 200: { what: 'One page.', schema: pageOf('tokens', tokenViewSchema), headers: linkHeader } },
-}
+} as const satisfies Description
 
-const revoking: Description = {
+const revoking = {
   summary: 'Revokes an API token',
   description: 'From the next call on; sessions begun with it end too. A second time changes nothing.',
   tag,
   by: 'person',
   path: { id: tokenIdSchema },
   answers: { 204: { what: 'It is revoked.' } },
-}
+} as const satisfies Description
