@@ -75,12 +75,10 @@ async function* whileHeld(
 }
 
 function tooManyStreams(): ProblemError {
-  return new ProblemError(
-    'rate-limited',
-    'You have five event streams open.',
-    { retryAfterS: TOO_MANY_RETRY_AFTER_S },
-    'Close one: other pages, or programs with the same token. What has died is forgotten within a minute.',
-  )
+  return new ProblemError('rate-limited', 'You have five event streams open.', {
+    hint: 'Close one: other pages, or programs with the same token. What has died is forgotten within a minute.',
+    retryAfterS: TOO_MANY_RETRY_AFTER_S,
+  })
 }
 
 const reading = {
