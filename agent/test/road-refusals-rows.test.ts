@@ -122,7 +122,7 @@ create table public.keeper (part int constraint keeps references public.part);`
   })
 })
 
-test('a source that has lost its rows is refused by the guard of the route, after the backup', async () => {
+test('T25: a source that has lost its rows is refused by the guard of the route, after the backup', async () => {
   await using world = await openWorld({ source: { sql: SQL }, target: { sql: SQL } })
   await world.writePolicy(`
 databases:

@@ -69,8 +69,9 @@ function isWild(part: NamePart): boolean {
 
 function partTest(part: NamePart): (name: string) => boolean {
   if (!isWild(part)) return (name) => name === part.text
-  const wanted = [...part.text]
-  return (name) => matchesGlob(wanted, [...name])
+  // A letter is a code point, as for PostgreSQL.
+  const wanted = Array.from(part.text)
+  return (name) => matchesGlob(wanted, Array.from(name))
 }
 
 /**
