@@ -8,7 +8,7 @@ const untilLostMs = 1300
 
 const typesOf = async (here: Surroundings, id: string) => (await here.events(id)).map(({ type }) => type)
 
-test('many agents claim many jobs: never two on a target, fences only grow, dead agents free their targets', async () => {
+test('G1: many agents claim many jobs: never two on a target, fences only grow, dead agents free their targets', async () => {
   await using here = await startSurroundings({ lease: { leaseMs: 1500, graceMs: 500 } })
   const targets = ['t1', 't2', 't3']
   const agents: Agent[] = []
@@ -82,7 +82,7 @@ test('exports do not wait for each other, jobs on one target do', async () => {
   expect(kinds).toEqual(['export', 'export', 'sync', undefined])
 })
 
-test('a job whose agent is silent reads as lost after lease and grace, without anybody doing anything', async () => {
+test('G7: a job whose agent is silent reads as lost after lease and grace, without anybody doing anything', async () => {
   await using here = await startSurroundings(shortLease)
   const agent = await here.registerAgent('vps')
   const { id } = await here.ask(sync)
@@ -103,7 +103,43 @@ test('a job whose agent is silent reads as lost after lease and grace, without a
   expect((await typesOf(here, id)).slice(4)).toEqual(['job.revived', 'table.exported'])
 })
 
-test('what a lost job left in its target is unknown from loading on', async () => {
+test('G7: with a lease of 90 s a dead agent reads as running after 119 s and as lost after 121 s', async () => {
+  await using here = await startSurroundings()
+  const agent = await here.registerAgent('vps')
+  const { id } = await here.ask(sync)
+  const order = await agent.begin()
+  await agent.report(order, [], { phase: 'exporting', stalled_ms: 4000 })
+  const client = await here.database.client()
+  const passes = async (seconds: number): Promise<void> => {
+    const earlier = `- ${seconds} * interval '1 second'`
+    await client.query(
+      `update multiboard.jobs set lease_expires_at = lease_expires_at ${earlier}, lost_at = lost_at ${earlier} where id = $1`,
+      [id],
+    )
+  }
+  await passes(119)
+  expect(await here.job(id)).toMatchObject({ state: 'running', phase: 'exporting', stalled_ms: 4000 })
+  await passes(2)
+  expect(await here.job(id)).toMatchObject({ state: 'lost', target_state: 'untouched' })
+  // Nobody has written that down, and nobody needed to.
+  const written = await client.query('select state from multiboard.jobs where id = $1', [id])
+  expect(written.rows).toEqual([{ state: 'running' }])
+  const listed = await here.person('GET', '/v1/jobs')
+  expect(listed.body.jobs.map(({ state }) => state)).toEqual(['lost'])
+})
+
+test('G8: an agent is to ask every two seconds while somebody is there, and as its lease wants it when nobody is', async () => {
+  await using here = await startSurroundings()
+  const agent = await here.registerAgent('vps')
+  await here.ask(sync)
+  const order = await agent.begin()
+  expect((await agent.report(order)).body).toMatchObject({ renew_after_ms: 2000 })
+  const client = await here.database.client()
+  await client.query(`update multiboard.people_activity set at = now() - interval '11 minutes'`)
+  expect((await agent.report(order)).body).not.toHaveProperty('renew_after_ms')
+})
+
+test('G7: what a lost job left in its target is unknown from loading on', async () => {
   await using here = await startSurroundings()
   const agent = await here.registerAgent('vps')
   const { id } = await here.ask(sync)
@@ -115,7 +151,7 @@ test('what a lost job left in its target is unknown from loading on', async () =
   expect(await here.job(id)).toMatchObject({ state: 'lost', target_state: 'unknown' })
 })
 
-test('a lost job does not come back once its target was given to another', async () => {
+test('T9, G3: a lost job does not come back once its target was given to another', async () => {
   await using here = await startSurroundings()
   const first = await here.registerAgent('first')
   const second = await here.registerAgent('second')
@@ -146,7 +182,7 @@ test('a control plane that lost its database does not begin below the fences its
   expect(await fenceOfFirstJob()).toBeGreaterThan(before)
 })
 
-test('a lost job is completed by its agent, which came back with the truth', async () => {
+test('G5: a lost job is completed by its agent, which came back with the truth', async () => {
   await using here = await startSurroundings()
   const agent = await here.registerAgent('vps')
   const { id } = await here.ask(sync)
@@ -159,7 +195,7 @@ test('a lost job is completed by its agent, which came back with the truth', asy
   expect(await here.job(id)).toMatchObject({ state: 'failed', code: 'crashed', target_state: 'untouched' })
 })
 
-test('reports keep a lease alive', async () => {
+test('G14: reports keep a lease alive', async () => {
   await using here = await startSurroundings(shortLease)
   const agent = await here.registerAgent('vps')
   const { id } = await here.ask(sync)
@@ -183,7 +219,7 @@ test('a job that nobody begins in time expires', async () => {
   expect(await typesOf(here, id)).toEqual(['job.queued', 'job.expired'])
 })
 
-test('a job is canceled at once before its lease, and by its agent afterwards', async () => {
+test('G8: a job is canceled at once before its lease, and by its agent afterwards', async () => {
   await using here = await startSurroundings()
   const agent = await here.registerAgent('vps')
   const early = await here.ask(sync)
@@ -218,7 +254,7 @@ test('an order that its agent refuses while somebody cancels it ends as refused'
   expect(await here.job(id)).toMatchObject({ state: 'refused', code: 'policy-denied' })
 })
 
-test('a cancel that comes too late does not hide that the job succeeded', async () => {
+test('G8: a cancel that comes too late does not hide that the job succeeded', async () => {
   await using here = await startSurroundings()
   const agent = await here.registerAgent('vps')
   const { id } = await here.ask(sync)
