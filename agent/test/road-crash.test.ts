@@ -88,7 +88,7 @@ async function lastStep(job: JobView): Promise<unknown> {
 
 const CRASHED = { state: 'failed', code: 'crashed', result: { outcome: 'failed', code: 'crashed' } }
 
-test('an agent killed during the export is lost, and its next boot says that nothing was touched', async () => {
+test('G5, G7: an agent killed during the export is lost, and its next boot says that nothing was touched', async () => {
   const uploading = catchAt(store, /PUT \S+\/archives\/\S+partNumber=2/)
   const job = await control.ask(SYNC)
   await uploading
@@ -100,7 +100,7 @@ test('an agent killed during the export is lost, and its next boot says that not
   await expectNothingChanged()
 })
 
-test('killed during the safety backup, likewise', async () => {
+test('G5: killed during the safety backup, likewise', async () => {
   const uploading = catchAt(store, /PUT \S+\/backups\/\S+partNumber=2/)
   const job = await control.ask(SYNC)
   await uploading
@@ -112,7 +112,7 @@ test('killed during the safety backup, likewise', async () => {
   await expectNothingChanged()
 })
 
-test('killed during the load, when the control plane cannot know the target, the next boot knows it', async () => {
+test('G5, G7: killed during the load, when the control plane cannot know the target, the next boot knows it', async () => {
   const loading = catchAt(target, /new 450/)
   const job = await control.ask(SMALL)
   await loading
@@ -123,7 +123,7 @@ test('killed during the load, when the control plane cannot know the target, the
   await expectNothingChanged()
 })
 
-test('killed with COMMIT written down and not sent, the next boot finds no receipt', async () => {
+test('G5: killed with COMMIT written down and not sent, the next boot finds no receipt', async () => {
   const committing = catchAt(target, COMMIT)
   const job = await control.ask(SMALL)
   await committing
@@ -133,7 +133,7 @@ test('killed with COMMIT written down and not sent, the next boot finds no recei
   await expectNothingChanged()
 })
 
-test('a frozen agent whose lease has run out does not commit when it wakes', async () => {
+test('T9, G3: a frozen agent whose lease has run out does not commit when it wakes', async () => {
   // Frozen in the middle of asking for the target's clock: the answer is old when it is read.
   const asking = catchAt(target, CLOCK)
   const job = await control.ask(SMALL)
@@ -152,7 +152,7 @@ test('a frozen agent whose lease has run out does not commit when it wakes', asy
   await expectNothingChanged()
 })
 
-test('a COMMIT that is under way for longer than the lease is refused by the target', async () => {
+test('T9: a COMMIT that is under way for longer than the lease is refused by the target', async () => {
   const committing = catchAt(target, COMMIT)
   const job = await control.ask(SMALL)
   const caught = await committing
@@ -163,7 +163,7 @@ test('a COMMIT that is under way for longer than the lease is refused by the tar
   await expectNothingChanged()
 })
 
-test('a job whose fence was taken by a newer one cannot commit', async () => {
+test('T9: a job whose fence was taken by a newer one cannot commit', async () => {
   const checking = catchAt(target, /create schema if not exists multiboard_sync/)
   const job = await control.ask(SMALL)
   const caught = await checking
@@ -219,7 +219,7 @@ test("when COMMIT's answer is lost, the receipt decides", async () => {
   expect(done).toMatchObject({ target_state: 'changed', result: { receipt: { job: job.id } } })
 })
 
-test('killed when COMMIT was sent and before its answer, the next boot finds the receipt', async () => {
+test('G5: killed when COMMIT was sent and before its answer, the next boot finds the receipt', async () => {
   const committing = catchAt(target, COMMIT, 'after')
   const job = await control.ask(SMALL)
   await committing
@@ -235,7 +235,7 @@ test('killed when COMMIT was sent and before its answer, the next boot finds the
   expect(await world.store.openUploads(world.bucket)).toEqual([])
 })
 
-test('a cancel in the middle of COMMIT is answered that it is too late, and the job succeeds', async () => {
+test('G8: a cancel in the middle of COMMIT is answered that it is too late, and the job succeeds', async () => {
   const committing = catchAt(target, COMMIT, 'after')
   const job = await control.ask(SMALL)
   const caught = await committing

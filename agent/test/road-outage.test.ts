@@ -193,7 +193,7 @@ test('an agent that is stopped while nobody hears it tells the end at its next b
   expect(await control.waitFor(job.id, 'canceled')).toMatchObject({ code: 'canceled', target_state: 'untouched' })
 })
 
-test('a job whose target was given to a newer job stops as soon as it hears of it, and changes nothing', async () => {
+test('T9, G3: a job whose target was given to a newer job stops as soon as it hears of it, and changes nothing', async () => {
   const before = await readState(world.target.url)
   const { privateKey, publicKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true })
   const key = join(world.dir, 'second.key.json')

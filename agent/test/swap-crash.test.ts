@@ -31,19 +31,19 @@ async function freezeAtTheSwap(): Promise<void> {
   await matrix.freeze({ message: COMMIT, where: 'before' }, PAST_EXCHANGE_LEASE_MS)
 }
 
-test('an agent killed while it makes the stage leaves the live tables where they were', async () => {
+test('G5: an agent killed while it makes the stage leaves the live tables where they were', async () => {
   await swap.kill({ step: 'staging', message: /set schema "multiboard_sync_hold/, where: 'after' })
 })
 
-test('killed when the swap is done but for its COMMIT, it has changed nothing', async () => {
+test('G5: killed when the swap is done but for its COMMIT, it has changed nothing', async () => {
   await swap.kill({ message: COMMIT, where: 'before' })
 })
 
-test("killed when the swap's COMMIT was sent, it has succeeded, and the next boot validates the keys", async () => {
+test("G5: killed when the swap's COMMIT was sent, it has succeeded, and the next boot validates the keys", async () => {
   await swap.kill({ message: COMMIT, where: 'after', leaves: 'after' })
 })
 
-test('cut off while keys are validated, it has succeeded, too; the rest is done at its next boot, and by the next sync', async () => {
+test('G5: cut off while keys are validated, it has succeeded, too; the rest is done at its next boot, and by the next sync', async () => {
   const validating: Point = { step: 'committed', message: /validate constraint/, where: 'before', leaves: 'after' }
   await swap.cut({ ...validating, isFollowed: true })
 })
@@ -57,6 +57,6 @@ test("when the answer to an undo's COMMIT is lost, likewise", async () => {
   await undo.cut({ message: COMMIT, where: 'after', leaves: 'after' })
 })
 
-test('an agent that was frozen at the swap for longer than its lease does not swap when it wakes', async () => {
+test('T9, G3: an agent that was frozen at the swap for longer than its lease does not swap when it wakes', async () => {
   await expect(frozen).resolves.toBeUndefined()
 })

@@ -20,6 +20,10 @@ export function frozenFor(ms: number): Crash {
   return async (matrix, point) => await matrix.freeze(point, ms)
 }
 
+/** What a fate proves, by the numbers of docs/SECURITY.md. */
+const proofOf = (fate: string): string =>
+  fate.startsWith('canceled') ? 'G8' : fate.startsWith('frozen') ? 'T9, G3' : 'G5'
+
 /** One world for these crashes of one engine, one test for each point. */
 export function crashes(
   engine: string,
@@ -36,7 +40,7 @@ export function crashes(
   afterAll(async () => await lane[Symbol.asyncDispose]())
   for (const [fate, crash, points] of crashed) {
     for (const point of points) {
-      test(`${fate} ${nameOf(point)}, ${engine} leaves the target ${point.leaves === 'after' ? 'changed' : 'as it was'}`, async () => {
+      test(`${proofOf(fate)}: ${fate} ${nameOf(point)}, ${engine} leaves the target ${point.leaves === 'after' ? 'changed' : 'as it was'}`, async () => {
         await tally(engine, fate, async () => await crash(matrix, point, lane))
       })
     }
