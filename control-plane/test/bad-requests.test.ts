@@ -224,7 +224,7 @@ test('a restore names an archive that is known, unless none was ever reported', 
   expect(await refusal({ ...restore, target: 'nowhere' })).toMatchObject({ code: 'database-unknown' })
 })
 
-test('the same request 50 times at once under one key is one job; another request under it is refused', async () => {
+test('G16: the same request 50 times at once under one key is one job; another request under it is refused', async () => {
   const headers = { 'idempotency-key': 'a-key-of-this-test' }
   const answers = await Promise.all(
     Array.from({ length: 50 }, async () => await here.person('POST', '/v1/jobs', sync, headers)),

@@ -1,12 +1,17 @@
 import { createApp } from '../../control-plane/src/create-app.ts'
 import { documentApi } from '../../control-plane/src/web/api-document.ts'
 
-/** The document's text, from the routes. Nothing is asked of a database or a key: routes are made and not called. */
+/** The document's text, from the routes. */
 export async function makeDocument(): Promise<string> {
+  return `${JSON.stringify(await documentApi(makeApp()), null, 2)}\n`
+}
+
+/** All routes, to be looked at and not called: nothing is asked of a database or a key. */
+export function makeApp() {
   const unused = () => {
     throw new Error('describing a route does not call it')
   }
-  const app = createApp({
+  return createApp({
     database: { query: unused, transaction: unused, [Symbol.asyncDispose]: unused },
     signer: { kid: 'none', sign: unused, signOwn: unused, verifyOwn: unused },
     origin: 'http://localhost',
@@ -19,5 +24,4 @@ export async function makeDocument(): Promise<string> {
     stopping: new AbortController().signal,
     log: unused,
   })
-  return `${JSON.stringify(await documentApi(app), null, 2)}\n`
 }

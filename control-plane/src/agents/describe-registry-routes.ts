@@ -46,6 +46,7 @@ export const listing = {
   summary: 'Lists the agents',
   tag,
   by,
+  revalidated: true,
   answers: {
     200: {
       what: 'All agents, and the key that orders are signed with.',

@@ -39,6 +39,7 @@ const listing = {
   summary: 'Lists the audit, newest first',
   tag,
   by: 'person',
+  revalidated: true,
   query: pageQuery.extend({
     object: z
       .string()

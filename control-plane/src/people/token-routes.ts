@@ -65,6 +65,7 @@ const listing = {
   tag,
   by: 'person',
   query: pageQuery,
+  revalidated: true,
   answers: { 200: { what: 'One page.', schema: pageOf('tokens', tokenViewSchema), headers: linkHeader } },
 } as const satisfies Description
 

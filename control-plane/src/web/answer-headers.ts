@@ -1,5 +1,6 @@
 import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
+import type { RequestIdVariables } from 'hono/request-id'
 
 const YEAR_S = 31_536_000
 
@@ -9,8 +10,10 @@ const YEAR_S = 31_536_000
  */
 export function answerHeaders(origin: string) {
   const isHttps = origin.startsWith('https:')
-  return createMiddleware(async function headers(c, next) {
+  return createMiddleware<{ Variables: RequestIdVariables }>(async function headers(c, next) {
     await next()
+    // Once more: an error's answer is another one than that on which it was set.
+    c.header('x-request-id', c.get('requestId'))
     setHeaders(c, isHttps)
   })
 }
