@@ -1,0 +1,171 @@
+import { once } from 'node:events'
+import { readFile } from 'node:fs/promises'
+import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { JobEvent } from '@multiboard-sync/shared/event'
+import { startChaosProxy } from '@multiboard-sync/shared/testing/chaos-proxy'
+import { until, withDeadline } from '@multiboard-sync/shared/testing/postgres/deadline'
+import { EventSource } from 'eventsource'
+import { expect, test } from 'vitest'
+import { startProcess } from './start-process.ts'
+import { adminToken, eventsOf, startSurroundings, type Surroundings } from './surroundings.ts'
+
+const sync = { kind: 'sync', source: 'production', target: 'staging' }
+const KILLS = 1000
+/** The stream never waits for events, and more come while it is followed. */
+const AHEAD = 400
+// Ten seconds on a quiet machine.
+const WATCH_TIMEOUT_MS = 120_000
+const TEST_TIMEOUT_MS = 150_000
+
+test(
+  'G12: an EventSource that is cut off 1,000 times, in the middle of events, sees each once and in order',
+  { timeout: TEST_TIMEOUT_MS },
+  async () => {
+    await using here = await startSurroundings({ stream: { pollMs: 5 } })
+    const agent = await here.registerAgent('vps')
+    const { id } = await here.ask(sync)
+    const order = await agent.begin()
+    const { body } = await here.person('POST', `/v1/jobs/${id}/stream-ticket`)
+    const direct = new URL((body as unknown as { url: string }).url)
+    await using proxy = await startChaosProxy({ target: { host: direct.hostname, port: Number(direct.port) } })
+    // The one thing we change: a thousand times two seconds would be too long.
+    proxy.rewrite((bytes) => Buffer.from(bytes.toString('latin1').replace('retry: 2000', 'retry: 0001'), 'latin1'))
+
+    let sent = 0
+    const upload = async (): Promise<void> => {
+      const { status } = await agent.report(order, eventsOf(sent + 1, sent + 200))
+      if (status !== 200) throw new Error(`report answered ${status}`)
+      sent += 200
+    }
+    while (sent < KILLS * 3) await upload()
+
+    const seen: number[] = []
+    let ended = false
+    let opened = 0
+    const source = new EventSource(proxy.url(direct.href))
+    source.addEventListener('open', () => (opened += 1))
+    source.addEventListener('event', ({ data }) => seen.push((JSON.parse(String(data)) as JobEvent).pos))
+    source.addEventListener('end', () => (ended = true))
+    const closed = (): boolean => source.readyState === source.CLOSED
+
+    let kills = 0
+    const deadline = performance.now() + WATCH_TIMEOUT_MS
+    while (kills < KILLS) {
+      if (performance.now() > deadline || closed()) throw new Error(`${kills} kills, closed: ${closed()}`)
+      // Head and snapshot are some 1,400 bytes, an event some 190: the cut falls into any of them.
+      const budget = 1200 + Math.floor(Math.random() * 1600)
+      const cutAt = proxy.bytes.toClient + budget
+      proxy.cutAfterBytes(budget, 'toClient')
+      while (proxy.bytes.toClient < cutAt && performance.now() < deadline) {
+        if (seen.length + AHEAD >= sent) await upload()
+        await sleep(1)
+      }
+      kills += 1
+    }
+    await proxy.resume()
+    await agent.complete(order, {}, sent)
+    await until('the end of the stream', WATCH_TIMEOUT_MS, () => ended && closed(), 10)
+    // queued, leased, accepted, the agent's, succeeded
+    expect(seen).toEqual(Array.from({ length: sent + 4 }, (_, index) => index + 1))
+    expect(sent).toBeGreaterThan(KILLS)
+    expect(opened).toBeGreaterThan(KILLS / 2)
+  },
+)
+
+const BLOB_BYTES = 15_000
+const BLOBS = 3000
+const PAUSED_MS = 4000
+
+/** A running job with 45 MB of events: more than the buffers of both ends of a loopback socket hold. */
+async function withManyEvents(here: Surroundings): Promise<string> {
+  const agent = await here.registerAgent('vps')
+  const { id } = await here.ask(sync)
+  await agent.begin()
+  const client = await here.database.client()
+  await client.query(
+    `insert into multiboard.events (job, pos, src, type, level, at, data)
+     select $1, 10 + n, 'agent', 'noise', 'info', now(), jsonb_build_object('blob', repeat('x', $2)) from generate_series(1, $3::integer) n`,
+    [id, BLOB_BYTES, BLOBS],
+  )
+  await client.query('update multiboard.jobs set last_pos = 10 + $2 where id = $1', [id, BLOBS])
+  return `/v1/jobs/${id}/events`
+}
+
+async function ask(url: string, path: string): Promise<Socket> {
+  const { hostname, port } = new URL(url)
+  const socket = connect(Number(port), hostname)
+  await once(socket, 'connect')
+  socket.write(
+    `GET ${path} HTTP/1.1\r\nhost: x\r\naccept: text/event-stream\r\nauthorization: Bearer ${adminToken}\r\n\r\n`,
+  )
+  return socket
+}
+
+/** Reads until as many bytes as all events have came. */
+async function readAll(socket: Socket): Promise<void> {
+  let received = 0
+  socket.on('data', (bytes: Buffer) => (received += bytes.length))
+  await until('all events', 20_000, () => received > BLOB_BYTES * BLOBS)
+  socket.destroy()
+}
+
+async function rssMb(pid: number): Promise<number> {
+  const [, kb = ''] = /VmRSS:\s+(\d+)/.exec(await readFile(`/proc/${pid}/status`, 'utf8')) ?? []
+  return Number(kb) / 1024
+}
+
+/** The most memory that a process has while `work` is done, in MB. */
+async function peakDuring(pid: number, work: Promise<void>): Promise<number> {
+  let peak = 0
+  let isDone = false
+  const done = work.then(() => (isDone = true))
+  while (!isDone) {
+    peak = Math.max(peak, await rssMb(pid))
+    await Promise.race([done, sleep(50)])
+  }
+  await done
+  return peak
+}
+
+test.skipIf(process.platform !== 'linux')(
+  'G12: a viewer that does not read costs the server less than 16 MB',
+  async () => {
+    let pid = 0
+    await using here = await startSurroundings(
+      {},
+      {
+        start: async (options) => {
+          const running = await startProcess(options)
+          pid = running.pid
+          return running
+        },
+      },
+    )
+    const path = await withManyEvents(here)
+    // What it takes to send all of it to one who reads: nothing may be kept beyond that for one who does not.
+    const reading = await peakDuring(pid, readAll(await ask(here.control.url, path)))
+    const socket = await ask(here.control.url, path)
+    socket.pause()
+    const paused = await peakDuring(pid, sleep(PAUSED_MS))
+    expect(paused - reading).toBeLessThan(16)
+    await readAll(socket.resume())
+  },
+)
+
+test('T19: a viewer that reads nothing for four heartbeats is cut off, and gives its place back', async () => {
+  await using here = await startSurroundings({ stream: { heartbeatMs: 250 } })
+  const path = await withManyEvents(here)
+  const socket = await ask(here.control.url, path)
+  socket.pause().on('error', () => undefined)
+  const client = await here.database.client()
+  const open = async (): Promise<number> => {
+    const { rows } = await client.query<{ n: number }>('select count(*)::integer as n from multiboard.streams')
+    return rows[0]?.n ?? -1
+  }
+  await until('the stream is open', 10_000, async () => (await open()) === 1)
+  await until('the stream was cut', 10_000, async () => (await open()) === 0)
+  const cut = once(socket, 'close')
+  socket.resume()
+  await withDeadline('the cut reaches the client', 10_000, cut)
+})
