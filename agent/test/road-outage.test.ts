@@ -101,7 +101,7 @@ async function followThroughCuts(job: JobView): Promise<{ seen: JobEvent[]; conn
   }
 }
 
-test('a control plane that is down until the lease is over delays the commit, and gets every event once, in order', async () => {
+test('G6: a control plane that is down until the lease is over delays the commit, and gets every event once, in order', async () => {
   const held = exporting()
   const job = await control.ask(SYNC)
   const caught = await held

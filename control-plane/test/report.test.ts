@@ -3,7 +3,7 @@ import { archiveOf, eventsOf, startSurroundings, type Answer } from './surroundi
 
 const sync = { kind: 'sync', source: 'production', target: 'staging' }
 
-test('events arrive once and in order, though batches are lost, repeated and reordered', async () => {
+test('G13: events arrive once and in order, though batches are lost, repeated and reordered', async () => {
   await using here = await startSurroundings()
   const agent = await here.registerAgent('vps')
   const { id } = await here.ask(sync)
@@ -30,7 +30,7 @@ test('events arrive once and in order, though batches are lost, repeated and reo
   expect(numbers).toEqual(eventsOf(1, total).map(({ aseq }) => aseq))
 })
 
-test('a gap is answered with the last event that is known, and stores nothing', async () => {
+test('G13: a gap is answered with the last event that is known, and stores nothing', async () => {
   await using here = await startSurroundings()
   const agent = await here.registerAgent('vps')
   const { id } = await here.ask(sync)

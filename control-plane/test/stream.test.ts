@@ -29,7 +29,7 @@ async function begun(
 
 const idsOf = (frames: Frame[]): number[] => frames.flatMap(({ id }) => (id === undefined ? [] : [Number(id)]))
 
-test('a stream begins with the state, tells each event, ends with the job, and then stays closed', async () => {
+test('G12: a stream begins with the state, tells each event, ends with the job, and then stays closed', async () => {
   await using here = await startSurroundings(fast)
   const { agent, order, url } = await begun(here)
   await agent.report(order, eventsOf(1, 1), { progress })
@@ -66,7 +66,7 @@ test('a stream begins with the state, tells each event, ends with the job, and t
   expect(here.logged).toEqual([])
 })
 
-test('a client whose connection is cut again and again misses nothing and sees nothing twice', async () => {
+test('G12: a client whose connection is cut again and again misses nothing and sees nothing twice', async () => {
   await using here = await startSurroundings({ stream: { pollMs: 10 } })
   const { agent, order, url } = await begun(here)
   const { hostname, port, pathname } = new URL(url)
@@ -191,7 +191,7 @@ test('the server stops looking as soon as the client has left', async () => {
   await untilStill(here)
 })
 
-test('a client that does not read makes the server stand still, not fill its memory', async () => {
+test('G12: a client that does not read makes the server stand still, not fill its memory', async () => {
   await using here = await startSurroundings({ stream: { pollMs: 20 } })
   const { agent, order, url } = await begun(here)
   // 30 MB: more than the buffers of both ends of a loopback socket hold.
