@@ -4,14 +4,16 @@ import { Readable, Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { gzipSync } from 'node:zlib'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { manifestSchema } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { openArchive, type OpenedArchive } from '../src/archive/archive-reader.ts'
 import { listArchives } from '../src/archive/catalogue.ts'
 import { openRows } from '../src/archive/open-rows.ts'
 import { manifestSigner, manifestTrust } from '../src/archive/sign-manifest.ts'
 import { verifyArchive } from '../src/archive/verify-archive.ts'
-import { BUCKET, ID, PREFIX, deadline, startBench, writeSamples, type Bench } from './archive/setup.ts'
+import { BUCKET, ID, PREFIX, deadline, makeSigner, startBench, writeSamples, type Bench } from './archive/setup.ts'
 
+const NEWLINES = gzipSync(Buffer.alloc(20_000_000, 10))
 const FOLDER = `${PREFIX}/archives/${ID}/`
 const PART = `${FOLDER}100-data/public.Component/00000.sql.gz`
 
@@ -58,7 +60,7 @@ describe('a damaged archive', () => {
 
   it('was intact before', async () => expect(await codeOfReading()).toBe('no error'))
 
-  it('is refused when any byte of the manifest or of its signature is another', async () => {
+  it('T17 G22: is refused when any byte of the manifest or of its signature is another', async () => {
     for (const name of ['manifest.json', 'manifest.json.jws']) {
       const bytes = intact.get(FOLDER + name)?.length ?? 0
       const step = Math.ceil(bytes / 50)
@@ -71,7 +73,7 @@ describe('a damaged archive', () => {
     expect(await codeOfReading()).toBe('no error')
   })
 
-  it('is refused before the end of the rows or the text when any byte of an object is another', async () => {
+  it('T17 G22: is refused before the end of the rows or the text when any byte of an object is another', async () => {
     const archive = await open()
     for (const [key, bytes] of intact) {
       if (key.includes('manifest.json')) continue
@@ -89,7 +91,7 @@ describe('a damaged archive', () => {
     }
   })
 
-  it('is refused when an object is shorter or longer', async () => {
+  it('T17: is refused when an object is shorter or longer', async () => {
     await bench.server.truncate(BUCKET, PART, 40)
     await expect(open()).rejects.toMatchObject({
       code: 'archive-damaged',
@@ -99,13 +101,13 @@ describe('a damaged archive', () => {
     expect(await codeOfReading()).toBe('archive-damaged')
   })
 
-  it('is refused when an object becomes shorter after it was opened', async () => {
+  it('T17: is refused when an object becomes shorter after it was opened', async () => {
     const archive = await open()
     await bench.server.truncate(BUCKET, PART, 40)
     await expect(verifyArchive(archive, deadline())).rejects.toMatchObject({ code: 'archive-damaged' })
   })
 
-  it('is incomplete when objects are missing, and all of them are named', async () => {
+  it('T17: is incomplete when objects are missing, and all of them are named', async () => {
     await bench.server.remove(BUCKET, PART)
     await bench.server.remove(BUCKET, `${FOLDER}900-post-data.sql.gz`)
     await expect(open()).rejects.toMatchObject({
@@ -114,7 +116,7 @@ describe('a damaged archive', () => {
     })
   })
 
-  it('is incomplete without a manifest, untrusted without a signature, unknown when nothing is there', async () => {
+  it('T18 G22: is incomplete without a manifest, untrusted without a signature, unknown when nothing is there', async () => {
     await bench.server.remove(BUCKET, `${FOLDER}manifest.json.jws`)
     expect(await codeOfReading()).toBe('archive-untrusted')
     await bench.server.remove(BUCKET, `${FOLDER}manifest.json`)
@@ -124,7 +126,7 @@ describe('a damaged archive', () => {
     }
   })
 
-  it('is refused when it was signed by a key that is not trusted, or moved from another archive', async () => {
+  it('T18 G22: is refused when it was signed by a key that is not trusted, or moved from another archive', async () => {
     const { publicKey, privateKey } = await generateKeyPair('EdDSA')
     const strangers = { ...deps(), trust: manifestTrust(async () => publicKey) }
     await expect(openArchive(strangers, ID, deadline())).rejects.toMatchObject({ code: 'archive-untrusted' })
@@ -158,6 +160,39 @@ describe('a damaged archive', () => {
       await bench.server.remove(BUCKET, key)
   })
 
+  it('T18: is unpacked no further than its manifest says, definitions as little as rows', async () => {
+    const name = '000-pre-data.sql.gz'
+    // Forty times the same 20 MB of newlines: 800 MB in 800 kB, as a dump that somebody made for us.
+    const bomb = Buffer.concat(Array.from({ length: 40 }, () => NEWLINES))
+    const manifest = manifestSchema.parse(JSON.parse((intact.get(`${FOLDER}manifest.json`) ?? '').toString()))
+    const object = manifest.objects.find(({ key }) => key === name)
+    if (!object) throw new Error(`the archive has no ${name}`)
+    Object.assign(object, { compressed_bytes: bomb.length, sha256: createHash('sha256').update(bomb).digest('hex') })
+    const bytes = Buffer.from(JSON.stringify(manifest))
+    await bench.store.putText(FOLDER + name, bomb, { signal: deadline() })
+    await bench.store.putText(`${FOLDER}manifest.json`, bytes, { signal: deadline() })
+    // Even our own key does not make it good.
+    await bench.store.putText(`${FOLDER}manifest.json.jws`, await bench.signer.sign(bytes), { signal: deadline() })
+    const archive = await open()
+    const before = process.memoryUsage.rss()
+    await expect(archive.readSql(name)).rejects.toMatchObject({
+      code: 'archive-damaged',
+      message: expect.stringContaining('more than the manifest says'),
+    })
+    expect(process.memoryUsage.rss() - before).toBeLessThan(200_000_000)
+  })
+
+  it('T18 G22: is not believed when somebody put a dump of their own there, with its own manifest', async () => {
+    const { signer } = await makeSigner()
+    const foreign = await startBench()
+    await using _ = foreign
+    await writeSamples({ ...foreign, signer })
+    for (const key of await foreign.server.keys(BUCKET)) {
+      await bench.store.putText(key, await foreign.server.read(BUCKET, key), { signal: deadline() })
+    }
+    await expect(open()).rejects.toMatchObject({ code: 'archive-untrusted' })
+  })
+
   describe('whose manifest agrees with a bad object', () => {
     const header = 'COPY;\n'
     async function read(content: string, facts: { rows?: number; bytes?: number }): Promise<unknown> {
@@ -175,7 +210,7 @@ describe('a damaged archive', () => {
       return await pipeline(openRows(Readable.from([packed]), part, deadline()), nowhere())
     }
 
-    it('is refused for a wrong count, a wrong length, a wrong end', async () => {
+    it('T17: is refused for a wrong count, a wrong length, a wrong end', async () => {
       await read(`${header}1\n\\.\n`, {})
       const refused = { code: 'archive-damaged' }
       await expect(read(`${header}1\n\\.\n`, { rows: 2 })).rejects.toMatchObject(refused)
@@ -187,9 +222,9 @@ describe('a damaged archive', () => {
       await expect(read('', {})).rejects.toMatchObject(refused)
     })
 
-    it('is read no further than the manifest says, however much it unpacks to', async () => {
+    it('T18: is read no further than the manifest says, however much it unpacks to', async () => {
       // Forty times the same 20 MB of newlines: reading on would unpack 800 MB.
-      const packed = gzipSync(Buffer.alloc(20_000_000, 10))
+      const packed = NEWLINES
       let fed = 0
       function* members(): Generator<Buffer> {
         for (; fed < 40; fed += 1) yield packed

@@ -49,17 +49,17 @@ describe('an archive', () => {
     }
   }
 
-  test('with an altered part changes nothing, and the part is named', async () => {
+  test('T17 G22: with an altered part changes nothing, and the part is named', async () => {
     const damaged: Expected = { outcome: 'failed', code: 'archive-damaged', storesObjects: true }
     const { message } = await restoreAltered('data/', { ...damaged, target_state: 'rolled_back' })
     expect(message).toContain('part')
   })
 
-  test('with an altered definition is not begun', async () => {
+  test('T17 G22: with an altered definition is not begun', async () => {
     await restoreAltered('000-pre-data', { outcome: 'failed', code: 'archive-damaged' })
   })
 
-  test('with an altered manifest, or another signature, is refused', async () => {
+  test('T17 T18 G22: with an altered manifest, or another signature, is refused', async () => {
     await restoreAltered('manifest.json', { outcome: 'refused', code: 'archive-untrusted' })
     await restoreAltered('manifest.json.jws', { outcome: 'refused', code: 'archive-untrusted' })
   })

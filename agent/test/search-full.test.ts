@@ -125,7 +125,7 @@ const refusals: Refusal[] = [
     mapping: { ...sql('select * from public."Part" where random() < 0.5'), verify: { max_shrink_pct: 100 } },
   },
   {
-    name: 'a document too many in the new collection',
+    name: 'G4: a document too many in the new collection',
     code: 'search-proof-failed',
     says: 'holds 301 documents, and there are 300 rows',
     server: afterImport(
@@ -134,7 +134,7 @@ const refusals: Refusal[] = [
     ),
   },
   {
-    name: 'a document that is not what its row says',
+    name: 'G4: a document that is not what its row says',
     code: 'search-proof-failed',
     says: /Of \d+ documents read back from parts__\S+, 1 are not what their rows say; 0 are missing/,
     mapping: { verify: { sample: 300 } },
@@ -148,7 +148,7 @@ const refusals: Refusal[] = [
     ),
   },
   {
-    name: 'documents that are there and are not found',
+    name: 'G4: documents that are there and are not found',
     code: 'search-proof-failed',
     says: 'finds 299 of 300 documents',
     server: (real) => ({

@@ -48,7 +48,7 @@ export async function commit(
 
 function commitSql(now: string, leaseMs: number): string {
   return `do $$ begin
-  if clock_timestamp() > ${quoteLiteral(now)}::timestamptz + interval '${leaseMs} milliseconds' then
+  if clock_timestamp() >= ${quoteLiteral(now)}::timestamptz + interval '${leaseMs} milliseconds' then
     raise exception 'lease deadline' using errcode = '${DEADLINE_SQLSTATE}';
   end if;
 end $$;

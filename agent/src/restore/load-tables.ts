@@ -87,7 +87,7 @@ function loadError(error: unknown, table: string): SyncError {
 function miscounted(table: string, expected: number, found: number | null): SyncError {
   return new SyncError(
     'proof-failed',
-    `${table}: ${expected} rows were sent and the server counted ${found ?? 'none'}.`,
+    `Of ${table} ${expected} rows were sent and the server counted ${found ?? 'none'}.`,
     {
       hint: 'Everything was rolled back. Report this as a bug.',
     },

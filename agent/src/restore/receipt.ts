@@ -103,12 +103,13 @@ async function readFence(session: Session, target: string): Promise<number> {
   return Number(row?.fence ?? 0)
 }
 
-/** Inside the restore's transaction, last: the row that proves the job. */
+/** Inside the restore's transaction, last: the row that proves the job. Throws `proof-failed` when it is not there. */
 export async function writeReceipt(session: Session, facts: ReceiptFacts & { fence: number }): Promise<void> {
-  await session.query(
+  const written = await session.query(
     `insert into multiboard_sync.receipts (job, epoch, fence, archive, safety_backup, engine, tables, row_count,
                                            undoes, snapshot_mark, table_names)
-     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+     values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+     returning job`,
     [
       facts.job,
       facts.epoch,
@@ -123,6 +124,10 @@ export async function writeReceipt(session: Session, facts: ReceiptFacts & { fen
       facts.names.map(formatTableName),
     ],
   )
+  if (written.length === 1) return
+  throw new SyncError('proof-failed', "The target did not keep the job's receipt.", {
+    hint: 'Everything was rolled back. Look for triggers, rules and row security on multiboard_sync.receipts.',
+  })
 }
 
 /** The receipt of a job, or undefined when it changed nothing here. For a new session, outside any transaction. */
