@@ -8,18 +8,15 @@ interface Effect {
   fence: string
 }
 
-/** True when every job has an end, or can have none any more because its target was given on. */
+/** True when no job is under way. What is lost while every agent is idle has nobody left who could end it. */
 export async function isSettled({ control, simulation }: World): Promise<boolean> {
   const [row] = await simulation.busy(
     async () =>
-      await control.database.query<{ open: number }>(
-        `select count(*)::int as open from multiboard.jobs
-         where state in ('queued', 'leased', 'running', 'canceling') or state = 'lost' and finished_at is null and not exists (
-           select from multiboard.target_fences f where f.exclusive_key = jobs.exclusive_key and f.fence > jobs.fence
-         )`,
+      await control.database.query<{ open: boolean }>(
+        `select exists (select from multiboard.jobs where state in ('queued', 'leased', 'running', 'canceling')) as open`,
       ),
   )
-  return row?.open === 0
+  return row?.open === false
 }
 
 /** After the last fault and a time of calm: every job has an end, and every end is true to what the target says. */
@@ -67,15 +64,19 @@ export async function checkEnd(world: World, people: People): Promise<void> {
 function checkJob({ oracle, scenario }: World, people: People, job: JobRow, hasReceipt: boolean, fence: number): void {
   const state = stateNow(job)
   const said = `${job.id} is ${state}, ${viewJob(job).target_state}`
-  const isForgotten = scenario.faults.forgets
-  if (!isFinished(state) && !(state === 'lost' && (fence > (job.fence ?? 0) || isForgotten))) {
+  const isForgotten = scenario.faults.forgets || people.hazy.has(job.id)
+  // Given on to a newer job, or never begun: nobody is left who could end it, and nothing is under way.
+  const isOver = state === 'lost' && (fence > (job.fence ?? 0) || job.started_at === null || isForgotten)
+  if (!isFinished(state) && !isOver) {
     oracle.violation(`${said}, and will be for ever`)
   }
   if (state === 'succeeded' && !hasReceipt) oracle.violation(`${said}, and the target has no receipt`)
-  if (people.hazy.has(job.id) || isForgotten) return
+  if (isForgotten) return
   const { target_state } = viewJob(job)
   const claimsChange = target_state === 'changed'
-  if (target_state !== 'unknown' && claimsChange !== hasReceipt) {
+  // A machine that stood still without knowing may have changed its target after it was given up.
+  const mayBeWrong = state === 'lost' && scenario.faults.bothClocksStop
+  if (target_state !== 'unknown' && claimsChange !== hasReceipt && !mayBeWrong) {
     oracle.violation(`${said}, and the target has ${hasReceipt ? 'a' : 'no'} receipt`)
   }
 }

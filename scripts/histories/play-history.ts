@@ -9,7 +9,7 @@ import { startPeople } from './people.ts'
 import { createRandom } from './random.ts'
 import { runAgent } from './run-agent.ts'
 import { createSaboteur, type Sabotage } from './sabotage.ts'
-import { chooseScenario } from './scenario.ts'
+import { chooseScenario, type Kind } from './scenario.ts'
 import { createSimulation } from './simulation.ts'
 import { openVirtualDatabase } from './virtual-time.ts'
 import type { World } from './world.ts'
@@ -24,6 +24,15 @@ const LEASE = { leaseMs: 90_000, graceMs: 30_000 }
 /** An agent that is back has to find its way, and what was lost to read as lost. Orders expire after half an hour. */
 const CALM_MS = 90 * 60_000
 
+/** Where what is taken out is missed: elsewhere something else protects, too. */
+const KINDS_WITHOUT: Record<Sabotage, readonly Kind[]> = {
+  fence: ['restored', 'paused'],
+  receipt: ['restored', 'requeued'],
+  deadline: ['ordinary'],
+  superseded: ['ordinary'],
+  epoch: ['requeued'],
+}
+
 export interface History {
   seed: number
   violations: readonly string[]
@@ -37,7 +46,7 @@ export interface History {
 export async function playHistory(lane: Lane, seed: number, sabotage?: Sabotage): Promise<History> {
   await lane.clear()
   const random = createRandom(`history ${seed}`)
-  const scenario = chooseScenario(random.fork('scenario'))
+  const scenario = chooseScenario(random.fork('scenario'), sabotage && KINDS_WITHOUT[sabotage])
   const simulation = createSimulation()
   const saboteur = createSaboteur(sabotage)
   const oracle = createOracle({

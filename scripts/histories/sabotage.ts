@@ -26,7 +26,7 @@ const REWRITES: Partial<Record<Sabotage, readonly (readonly [find: string, repla
   fence: [['where f.fence <= excluded.fence', '']],
   receipt: [
     ['from multiboard_sync.receipts where job = $1', 'from multiboard_sync.receipts where job = $1 and false'],
-    ['$8, $9, $10, $11)', '$8, $9, $10, $11) on conflict (job) do nothing'],
+    ['$8, $9, $10, $11)', '$8, $9, $10, $11) on conflict (job) do update set job = excluded.job'],
   ],
   deadline: [['if clock_timestamp() >', 'if false and clock_timestamp() >']],
 }

@@ -38,8 +38,13 @@ export interface Scenario {
   faults: Faults
 }
 
-export function chooseScenario(random: Random): Scenario {
-  const kind = random.pick(['ordinary', 'ordinary', 'ordinary', 'restored', 'paused', 'requeued'] as const)
+const ALL_KINDS: readonly Kind[] = ['ordinary', 'ordinary', 'ordinary', 'restored', 'paused', 'requeued']
+
+/** What is rare in life and tells most: an old backup, a machine that stands still, a job put back by hand. */
+export type Kind = 'ordinary' | 'restored' | 'paused' | 'requeued'
+
+export function chooseScenario(random: Random, kinds: readonly Kind[] = ALL_KINDS): Scenario {
+  const kind = random.pick(kinds)
   const agents = ['a', 'b', 'c'].slice(0, random.integer(2, 3))
   const machines = agents.map((agent) => ({ name: agent, agent }))
   if (random.chance(kind === 'requeued' ? 0.7 : 0.1)) machines.push({ name: 'a-twin', agent: 'a' })
