@@ -63,7 +63,7 @@ describe('a call', () => {
   })
 
   it('keeps the path of CONTROL_PLANE_URL', async () => {
-    server.use(http.post(`${ORIGIN}/sync/v1/agent/archives`, () => HttpResponse.json({})))
+    server.use(http.post(`${ORIGIN}/sync/v1/agent/archives`, () => HttpResponse.json({ archives: 0 })))
     const under = connectControlPlane({ url: `${ORIGIN}/sync/`, agent: 'a', key: keys.privateKey, version: '1' })
     await expect(under.archives({ archives: [] }, never)).resolves.toMatchObject({ status: 200 })
   })

@@ -28,6 +28,9 @@ import type { Answer } from './read-answer.ts'
 /** A cold start of a function plus a slow line; a lease is 90 s, so several attempts fit into one. */
 const DEFAULT_TIMEOUT_MS = 20_000
 
+/** How many it took. Whoever answers something else in its place has taken none. */
+const archivesReplySchema = z.looseObject({ archives: z.int().nonnegative() })
+
 type AcceptReply = z.infer<typeof acceptReplySchema>
 type CompleteReply = z.infer<typeof completeReplySchema>
 
@@ -76,7 +79,7 @@ export function connectControlPlane(options: ControlPlaneOptions): ControlPlane 
     accept: async (job, body, signal) => await call(jobPath(job, 'accept'), body, acceptReplySchema, signal),
     report: async (job, body, signal) => await call(jobPath(job, 'report'), body, reportReplySchema, signal),
     complete: async (job, body, signal) => await call(jobPath(job, 'complete'), body, completeReplySchema, signal),
-    archives: async (body, signal) => await call('archives', body, z.unknown(), signal),
+    archives: async (body, signal) => await call('archives', body, archivesReplySchema, signal),
   }
 }
 
