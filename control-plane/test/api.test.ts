@@ -1,3 +1,4 @@
+import type { JobState } from '@multiboard-sync/shared/job-state'
 import { hc } from 'hono/client'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { App } from '../src/create-app.ts'
@@ -326,9 +327,10 @@ test('the document is served, and says of itself what it is', async () => {
 test('hono/client knows every route, what it takes and what it answers', async () => {
   const client = hc<App>(here.control.url, { headers: { authorization: `Bearer ${adminToken}` } })
   const made = await client.v1.jobs.$post({ json: sync })
-  if (made.status !== 201) throw new Error(`asking answered ${made.status}`)
+  expect(made.status).toBe(201)
   const job = await made.json()
-  expect(job.state satisfies 'queued' | string).toBe('queued')
+  const state: JobState = job.state
+  expect(state).toBe('queued')
   const seen = await client.v1.jobs[':id'].$get({ param: { id: job.id } })
   expect((await seen.json()).id).toBe(job.id)
   const { jobs, next } = await (await client.v1.jobs.$get({ query: { limit: '2' } })).json()
