@@ -107,7 +107,7 @@ test('an agent request that is altered, old, re-addressed or signed by another k
   expect((await post(`${url}${path}`, body, await token({}))).status).toBe(200)
 })
 
-test('a body that is not JSON, too large, or not a job is refused by name and never echoed', async () => {
+test('T19: a body that is not JSON, too large, or not a job is refused by name and never echoed', async () => {
   const secret = 'postgres://user:hunter2@db.example/x'
   for (const body of ['', '{', `{"kind": ${secret}`, '<html></html>', '\u0000']) {
     const problem = await refusal(body)
