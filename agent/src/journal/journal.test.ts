@@ -1,9 +1,10 @@
 import { appendFile, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { policySchema } from '@multiboard-sync/shared/policy'
 import type { JobResult } from '@multiboard-sync/shared/protocol'
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { openJournal, readFinished, unfinishedJournals, untidySearches } from './journal.ts'
+import { openJournal, readFinished, readStarts, unfinishedJournals, untidySearches } from './journal.ts'
 
 const JOB = 'j4k7q2m9xw1ab'
 const OTHER = 'j4k7q2m9xw1ac'
@@ -161,4 +162,45 @@ it('knows no result of a job without a journal', async () => {
 
 it('refuses a job id that could be a path', async () => {
   await expect(openJournal(stateDir, '../../etc/passwd')).rejects.toThrow('a job id such as')
+})
+
+it('tells when jobs were begun in the last day, by target, but for those that were refused', async () => {
+  const policy = policySchema.parse({
+    databases: { production: { role: 'source' }, staging: { role: 'target' }, other: { role: 'target' } },
+    routes: [
+      { from: 'production', to: 'staging', min_interval: '10m' },
+      { from: 'production', to: 'other' },
+    ],
+  })
+  const now = new Date()
+  const ago = (hours: number): Date => new Date(now.getTime() - hours * 3_600_000)
+  let count = 0
+  const begin = async (hours: number, outcome?: JobResult['outcome'], target = 'staging'): Promise<void> => {
+    count += 1
+    await using journal = await openJournal(stateDir, `j00000000000${count}`, () => ago(hours))
+    await journal.record('accepted', accepted)
+    await journal.record('begun', { target })
+    if (outcome) await journal.record('finished', { result: { ...result, outcome } })
+  }
+  expect(await readStarts({ policy, stateDir }, now), 'nothing was ever begun').toEqual(new Map())
+  await begin(25, 'succeeded')
+  await begin(24, 'succeeded')
+  await begin(23, 'succeeded')
+  await begin(5, 'failed')
+  await begin(4, 'refused')
+  await begin(3, 'canceled')
+  await begin(2)
+  await begin(1, 'succeeded', 'other')
+  // The clock was set back since.
+  await begin(-1, 'succeeded')
+  const starts = await readStarts({ policy, stateDir }, now)
+  expect([...starts]).toEqual([['staging', [ago(23), ago(5), ago(3), ago(2), ago(-1)]]])
+  // A second run of a job that was refused: the first one counts.
+  await using again = await openJournal(stateDir, 'j000000000002', () => ago(0.5))
+  await again.record('accepted', { ...accepted, epoch: 4 })
+  await again.record('begun', { target: 'staging' })
+  await again.record('finished', { result: { ...result, outcome: 'refused' } })
+  expect((await readStarts({ policy, stateDir }, now)).get('staging')).toHaveLength(5)
+  await appendFile(fileOf('j000000000003'), 'damaged\n')
+  await expect(readStarts({ policy, stateDir }, now)).rejects.toMatchObject({ code: 'config-invalid' })
 })
