@@ -31,7 +31,8 @@ export async function startProcess(options: StartOptions): Promise<ControlPlaneP
   const exited = once(child, 'exit')
   const close = async (): Promise<void> => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGTERM')
-    await withDeadline('end of the control plane', START_TIMEOUT_MS, exited)
+    const [code] = await withDeadline('end of the control plane', START_TIMEOUT_MS, exited)
+    if (code !== 0) throw new Error(`the control plane ended with ${String(code)}`)
   }
   const errors = createInterface({ input: child.stderr })
   errors.on('line', (line) => options.log?.(line.startsWith('{') ? (JSON.parse(line) as Parameters<Log>[0]) : { line }))

@@ -7,6 +7,7 @@ import { startChaosProxy } from '@multiboard-sync/shared/testing/chaos-proxy'
 import { until, withDeadline } from '@multiboard-sync/shared/testing/postgres/deadline'
 import { EventSource } from 'eventsource'
 import { expect, test } from 'vitest'
+import { allFrames, openStream } from './read-stream.ts'
 import { startProcess } from './start-process.ts'
 import { adminToken, eventsOf, startSurroundings, type Surroundings } from './surroundings.ts'
 
@@ -168,4 +169,26 @@ test('T19: a viewer that reads nothing for four heartbeats is cut off, and gives
   const cut = once(socket, 'close')
   socket.resume()
   await withDeadline('the cut reaches the client', 10_000, cut)
+})
+
+test('a process that gets SIGTERM in the middle of streams ends them whole, and itself, at once', async () => {
+  await using here = await startSurroundings({}, { start: startProcess })
+  const agent = await here.registerAgent('vps')
+  const { id: running } = await here.ask(sync)
+  const order = await agent.begin()
+  await agent.report(order, eventsOf(1, 200))
+  const url = `${here.control.url}/v1/jobs/${running}/events`
+  const open = await Promise.all([1, 2, 3].map(async () => await openStream(url)))
+  const reading = open.map(allFrames)
+  await sleep(300)
+  const startedAt = performance.now()
+  await here.control.close()
+  expect(performance.now() - startedAt).toBeLessThan(3000)
+  // No client sees a broken connection or half an event, and each comes back to the next process.
+  for (const frames of await Promise.all(reading)) {
+    const positions = frames.flatMap(({ id }) => (id === undefined ? [] : [Number(id)]))
+    expect(positions).toEqual(positions.map((_, index) => index + 1))
+    expect(frames.some(({ event }) => event === 'end')).toBe(false)
+  }
+  expect(here.logged).toEqual([])
 })
