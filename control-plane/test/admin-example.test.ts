@@ -54,6 +54,12 @@ test('the Next.js example of the documentation asks for a sync in the name of wh
   expect(audit.body).toMatchObject({ entries: [{}, {}, { action: 'job.asked', actor: 'admin-app:ada@example.com' }] })
 })
 
+test('the issuer that docs/PROTOCOL.md shows is one that is taken', async () => {
+  const text = await readFile(new URL('../../docs/PROTOCOL.md', import.meta.url), 'utf8')
+  const [, shown = ''] = /```json\n(\[\{ "issuer".+?)```/s.exec(text) ?? []
+  expect(issuersSchema.parse(JSON.parse(shown))).toMatchObject([{ name: 'id.example.com', typ: 'JWT' }])
+})
+
 interface User {
   email: string
   role: string

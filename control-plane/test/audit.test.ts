@@ -76,7 +76,7 @@ test('G21: refusals, cancels, lost leases and orders that nobody took are told t
   const canceled = await here.ask(sync)
   await here.person('POST', `/v1/jobs/${canceled.id}/cancel`)
   const lost = await here.ask(sync)
-  await agent.begin()
+  const begun = await agent.begin()
   await here.letLapse(lost.id)
   const expired = await here.ask({ ...unused, agent: 'vps' })
   await sql("update multiboard.jobs set start_before = now() - interval '1 second' where id = $1", [expired.id])
@@ -91,6 +91,8 @@ test('G21: refusals, cancels, lost leases and orders that nobody took are told t
   ])
   expect((await ofJob(lost.id))[0]).toMatchObject(['job.lost', { state: 'lost' }])
   expect((await ofJob(expired.id))[0]).toMatchObject(['job.ended', { state: 'expired' }])
+  expect((await agent.report(begun)).status).toBe(200)
+  expect((await ofJob(lost.id))[0]).toEqual(['job.revived', { epoch: 1 }])
   expect(await verify()).toMatchObject(good)
 })
 

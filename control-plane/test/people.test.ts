@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { roleFor } from '../src/people/role-for.ts'
 import type { Role } from '../src/people/person.ts'
+import { startControlPlane } from '../src/start-control-plane.ts'
 import { adminToken, startSurroundings, type Answer, type Surroundings } from './surroundings.ts'
 
 let here: Surroundings
@@ -155,7 +156,8 @@ test('every route of people asks for its role, and for an admin when nobody has 
 })
 
 test('at a first start nobody is locked out and nothing is known beforehand: one token, for one admin, once', async () => {
-  await using first = await startSurroundings({ adminToken: undefined })
+  // Functions make none: there is nobody to print it to.
+  await using first = await startSurroundings({ adminToken: undefined }, { start: startControlPlane })
   const token = first.control.firstToken
   if (token === undefined) throw new Error('no first token was made')
   const authorization = `Bearer ${token}`

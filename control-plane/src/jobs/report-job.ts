@@ -1,6 +1,7 @@
 import type { AgentEvent } from '@multiboard-sync/shared/event'
 import { nextState } from '@multiboard-sync/shared/job-state'
 import type { ReportReply, ReportRequest } from '@multiboard-sync/shared/protocol'
+import { appendAudit } from '../audit/append-audit.ts'
 import type { ControlPlane } from '../control-plane.ts'
 import { agentEvent, appendEvents, controlEvent } from '../events/append-events.ts'
 import { ProblemError } from '../web/problem.ts'
@@ -45,6 +46,11 @@ export async function reportJob(
     const { kept, told } = capEvents(fresh, job.last_pos)
     const events = [...kept.map((event) => agentEvent(event, job.epoch)), ...told]
     await appendEvents(transaction, job.id, [...revived, ...events])
+    if (job.state === 'lost') {
+      const { epoch } = request
+      const entry = { actor: `agent:${agent}`, action: 'job.revived', object: `job:${job.id}`, detail: { epoch } }
+      await appendAudit(transaction, entry)
+    }
     return {
       lease_ms: lease.leaseMs,
       cancel: cancelAsked,

@@ -10,7 +10,7 @@ import { roles } from './person.ts'
 const algorithms = ['EdDSA', 'ES256', 'ES384', 'ES512', 'PS256', 'PS384', 'PS512', 'RS256', 'RS384', 'RS512'] as const
 
 /** Of a pinned key's issuer when nothing else is said. No other kind of our tokens has this type. */
-export const PERSON_TYPE = 'multiboard-sync-person+jwt'
+const PERSON_TYPE = 'multiboard-sync-person+jwt'
 // One's own app makes a token for each call; a captured one is soon worth nothing.
 const PINNED_MAX_AGE_S = 300
 // Issuers set exp themselves; this only bounds those that set it to years.
