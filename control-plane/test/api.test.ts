@@ -273,6 +273,8 @@ test('T19: who calls too often is told how long to wait, and nobody else is', as
   expect(wait).toBeGreaterThan(0)
   expect(wait).toBeLessThanOrEqual(60)
   expect(await busy.call('/v1/agent/archives', { archives: [] })).toMatchObject(tooOften)
+  // What it says of its jobs is heard all the same.
+  expect((await busy.call('/v1/agent/jobs/j0123456789ab/accept', { epoch: 1, verdict: 'accepted' })).status).toBe(404)
   expect(await calm.call('/v1/agent/archives', { archives: [] })).toMatchObject({ status: 200 })
 
   const stranger = async (address: string, path = '/v1/jobs') =>

@@ -14,10 +14,16 @@ export function limitPeople({ database, limits }: ControlPlane) {
   })
 }
 
-/** After requireAgent. A poll counts itself, in its one statement. */
+/**
+ * After requireAgent. A poll counts itself, in its one statement. What an agent says of its jobs is counted apart: a
+ * second daemon of that name, which polls without end, must not cost a job its lease.
+ */
 export function limitAgents({ database, limits }: ControlPlane) {
   return createMiddleware<AgentEnv>(async function limitAgent(c, next) {
-    if (!c.req.path.endsWith('/poll')) await limitRate(database, agentKey(c.get('agent').id), limits.agent)
+    const { id } = c.get('agent')
+    const { path } = c.req
+    if (path.startsWith('/v1/agent/jobs/')) await limitRate(database, `agent-jobs:${id}`, limits.agent)
+    else if (path !== '/v1/agent/poll') await limitRate(database, agentKey(id), limits.agent)
     await next()
   })
 }
