@@ -35,7 +35,7 @@ export interface PolicyFacts {
 
 export type PolicyVerdict<Line extends RouteRules = RouteRules> = { allowed: true; route: Line | undefined } | Denial
 
-export interface Denial {
+interface Denial {
   allowed: false
   code: SyncErrorCode
   message: string

@@ -44,7 +44,7 @@ const HOSTILE = [
 ]
 const hostile = fc.oneof(
   fc.constantFrom(...HOSTILE),
-  fc.string({ unit: fc.constantFrom(...'"\'`;./\\*?%_-\u0000\n$aZ0é🙂 '), maxLength: 80 }),
+  fc.string({ unit: fc.constantFrom(...Array.from('"\'`;./\\*?%_-\u0000\n$aZ0é🙂 ')), maxLength: 80 }),
   fc.string({ unit: 'binary', maxLength: 80 }),
 )
 
