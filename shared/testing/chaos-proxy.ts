@@ -15,6 +15,8 @@ export interface ChaosProxyOptions {
   target: { host: string; port: number }
   /** One way; a round trip takes twice as long. Bandwidth is not limited. */
   latencyMs?: number
+  /** Sees every byte as it arrives, before anything happens to it. */
+  tap?: (bytes: Buffer, direction: Direction) => void
 }
 
 export interface ChaosProxy extends AsyncDisposable {
@@ -50,7 +52,7 @@ interface Stamped {
 /** Enough pieces of 64 KiB under way that latency does not become a limit of bandwidth. */
 const piecesUnderWay = 256
 
-export async function startChaosProxy({ target, latencyMs = 0 }: ChaosProxyOptions): Promise<ChaosProxy> {
+export async function startChaosProxy({ target, latencyMs = 0, tap }: ChaosProxyOptions): Promise<ChaosProxy> {
   const pairs = new Set<readonly [Socket, Socket]>()
   const bytes = { toServer: 0, toClient: 0 }
   let budget: { left: number; direction: Direction | undefined } | undefined
@@ -74,6 +76,7 @@ export async function startChaosProxy({ target, latencyMs = 0 }: ChaosProxyOptio
   async function* deliver(source: AsyncIterable<Stamped>, direction: Direction, connection: number) {
     let offset = 0
     for await (const { bytes: arrived, dueAt } of source) {
+      tap?.(arrived, direction)
       const earlyMs = dueAt - performance.now()
       if (earlyMs > 0) await sleep(earlyMs)
       await gate.promise

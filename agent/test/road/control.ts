@@ -1,10 +1,16 @@
 import type { JobEvent } from '@multiboard-sync/shared/event'
 import { isFinished, type JobState } from '@multiboard-sync/shared/job-state'
 import { jobViewSchema, type JobView } from '@multiboard-sync/shared/protocol'
-import { startChaosProxy, type ChaosProxy, type Rewrite } from '@multiboard-sync/shared/testing/chaos-proxy'
+import {
+  startChaosProxy,
+  type ChaosProxy,
+  type ChaosProxyOptions,
+  type Rewrite,
+} from '@multiboard-sync/shared/testing/chaos-proxy'
 import { createDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { exportJWK, generateKeyPair } from 'jose'
 import { startControlPlane, type RunningControlPlane } from '../../../control-plane/src/start-control-plane.ts'
+import type { Log } from '../../../control-plane/src/web/log.ts'
 import { freePort } from '../../../shared/testing/postgres/free-port.ts'
 import { until } from '../../../shared/testing/postgres/deadline.ts'
 import { writeTrust, type World } from './world.ts'
@@ -37,6 +43,13 @@ export interface Control extends AsyncDisposable {
   start(): Promise<void>
 }
 
+interface Watching {
+  /** Every byte between the agent and the control plane. */
+  tap?: ChaosProxyOptions['tap']
+  /** Every record of the control plane's log. */
+  log?: Log
+}
+
 export interface Frame {
   event: string
   id?: string
@@ -53,6 +66,7 @@ const JOB_TIMEOUT_MS = 60_000
 export async function openControl(
   world: World,
   lease: { leaseMs: number; graceMs: number } = { leaseMs: 90_000, graceMs: 30_000 },
+  { tap, log = () => undefined }: Watching = {},
 ): Promise<Control> {
   await using made = new AsyncDisposableStack()
   const database = made.use(await createDatabase())
@@ -60,7 +74,7 @@ export async function openControl(
   const signingKey = await exportJWK(privateKey)
   await writeTrust(world.dir, [await exportJWK(publicKey)])
   const port = await freePort()
-  const proxy = made.use(await startChaosProxy({ target: { host: '127.0.0.1', port } }))
+  const proxy = made.use(await startChaosProxy({ target: { host: '127.0.0.1', port }, ...(tap ? { tap } : {}) }))
   const publicUrl = `http://127.0.0.1:${proxy.port}`
   const rewrite: Control['rewrite'] = (change) =>
     proxy.rewrite((bytes, place) => {
@@ -79,7 +93,7 @@ export async function openControl(
       lease,
       host: '127.0.0.1',
       port,
-      log: () => undefined,
+      log,
     })
   }
   const stop = async (): Promise<void> => await running?.close()

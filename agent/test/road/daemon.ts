@@ -8,7 +8,7 @@ export interface Daemon extends AsyncDisposable {
   readonly pid: number
   /** Its log so far. */
   log(): string
-  send(signal: 'SIGTERM' | 'SIGKILL' | 'SIGSTOP' | 'SIGCONT'): void
+  send(signal: 'SIGTERM' | 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGHUP'): void
   /** Waits for its end; the exit code, or null when a signal ended it. */
   exited(): Promise<number | null>
   /** SIGKILL, and waits until it is gone. */
