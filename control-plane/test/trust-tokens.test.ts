@@ -184,7 +184,7 @@ async function tryAt(door: Kind, make: (kind: Kind, enrolment: Enrolment) => Pro
     const enrolment = await newEnrolment()
     const { status, code } = await open(door, await make(kind, enrolment), enrolment)
     if (status < 300) letIn.push(kind)
-    else expect(code, `${kind} at the door for ${door}: ${status}`).toMatch(REFUSED)
+    else if (!REFUSED.test(code)) letIn.push(`${kind} was answered ${status} ${code}`)
   }
   return letIn
 }
