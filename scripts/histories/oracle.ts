@@ -42,6 +42,8 @@ export function createOracle({ simulation, lostAfterMs, clocksAreHonest }: Oracl
   const story: string[] = []
   const commits: Held[] = []
   const newest = new Map<string, number>()
+  const newestLease = new Map<string, Held>()
+  let isRestored = false
   const lostAt = new Map<string, number>()
   const startMs = simulation.nowMs()
   const note = (text: string): void => {
@@ -63,13 +65,17 @@ export function createOracle({ simulation, lostAfterMs, clocksAreHonest }: Oracl
       note(`${named(held)} is leased on ${held.target}`)
       if (before !== undefined && held.fence < before) violation(`the fence of ${held.target} went back from ${before}`)
       newest.set(held.target, held.fence)
+      newestLease.set(held.target, held)
       // The same order given again renews nothing.
       if (!lostAt.has(keyOf(held))) renew(held)
     },
     answered: (what, held, now) => {
       note(`${named(held)}: the control plane took ${what}`)
       const fence = newest.get(held.target)
-      if (fence !== undefined && fence > held.fence) {
+      const lease = newestLease.get(held.target)
+      // An old backup gives a job the same epoch again: its requests cannot be told apart, its changes can, by their fence.
+      const isTwice = isRestored && lease?.job === held.job && lease.epoch === held.epoch
+      if (fence !== undefined && fence > held.fence && !isTwice) {
         violation(`${what} of ${named(held)} was taken after ${held.target} was given to the fence ${fence}`)
       }
       if (now.epoch !== held.epoch) violation(`${what} of ${named(held)} was taken, whose epoch is now ${now.epoch}`)
@@ -89,6 +95,7 @@ export function createOracle({ simulation, lostAfterMs, clocksAreHonest }: Oracl
       commits.push(held)
     },
     restored: (fences) => {
+      isRestored = true
       newest.clear()
       for (const [target, fence] of fences) newest.set(target, fence)
     },
