@@ -133,6 +133,7 @@ test('every route of people asks for its role, and for an admin when nobody has 
     ['admin', 'POST', '/v1/agents/vps/revoke'],
     ['admin', 'POST', '/v1/enrollments'],
     ['admin', 'POST', '/v1/tokens'],
+    ['admin', 'POST', '/v1/sessions/revoke'],
     ['admin', 'GET', '/v1/tokens'],
     ['admin', 'DELETE', '/v1/tokens/none'],
     ['admin', 'GET', '/v1/audit'],

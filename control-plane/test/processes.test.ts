@@ -11,6 +11,7 @@ import { openDatabase } from '../src/store/open-database.ts'
 import { adminToken, answerOf } from './surroundings.ts'
 
 const main = new URL('../src/node.ts', import.meta.url).pathname
+const tokens = new URL('../src/run-tokens.ts', import.meta.url).pathname
 const RUN_TIMEOUT_MS = 20_000
 
 let folder = ''
@@ -23,8 +24,8 @@ beforeAll(async () => {
 })
 afterAll(async () => await rm(folder, { recursive: true, force: true }))
 
-function start(env: Record<string, string>) {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
+function start(env: Record<string, string>, program: string = main, args: string[] = []) {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, ...args], {
     env: { PATH: process.env['PATH'] ?? '', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: RUN_TIMEOUT_MS,
@@ -62,6 +63,36 @@ test('as a process it says where it listens, answers, and stops when it is asked
     expect.objectContaining({ level: 'info', event: 'request', method: 'GET', route: '/healthz', status: 200 }),
   ])
 })
+
+test('a first start prints one token, the next one none, and with the database’s address alone one gets another', async () => {
+  await using database = await createDatabase()
+  const env = { DATABASE_URL: database.url, PUBLIC_URL: 'https://sync.example.com', SIGNING_KEY: key, PORT: '0' }
+  const said: string[] = []
+  for (const lines of [3, 1]) {
+    const running = start(env)
+    await vi.waitFor(() => expect(running.said.out.split('\n')).toHaveLength(lines + 1), { timeout: RUN_TIMEOUT_MS })
+    if (lines === 1) said.push(...(await locksmith(database.url, running.said.out)))
+    running.child.kill('SIGTERM')
+    const { code, err, out } = await running.exit()
+    expect({ code, leaked: err.includes('mbs_') }).toEqual({ code: 0, leaked: false })
+    said.push(...(out.match(/mbs_\w{16}_[\w-]{43}/g) ?? []))
+  }
+  expect(said).toEqual([expect.stringMatching(/^mbs_/), 'token:locksmith', 'admin'])
+  const unusable = await start({ DATABASE_URL: database.url }, tokens, ['--label', 'x', '--days', '1000']).exit()
+  expect(unusable).toMatchObject({ code: 1, out: '' })
+  expect(unusable.err).toContain('usage: ')
+})
+
+/** Who a token is that was made with nothing but the database. */
+async function locksmith(databaseUrl: string, out: string): Promise<string[]> {
+  const made = await start({ DATABASE_URL: databaseUrl }, tokens, ['--label', 'locksmith']).exit()
+  expect(made.code).toBe(0)
+  const url = /http:\/\/127\.0\.0\.1:\d+/.exec(out)?.[0]
+  const headers = { authorization: `Bearer ${made.out.trim()}` }
+  const me = await fetch(`${url}/v1/me`, { headers, signal: AbortSignal.timeout(RUN_TIMEOUT_MS) })
+  const { name, role } = (await me.json()) as { name: string; role: string }
+  return [name, role]
+}
 
 test('as a process it names every mistake of its environment, and a database that it cannot use', async () => {
   const nothing = await start({}).exit()

@@ -114,6 +114,16 @@ test('a session ends with its token, with its time, and with another ADMIN_TOKEN
 const anyKey = async () => await exportJWK((await generateKeyPair('EdDSA', { extractable: true })).privateKey)
 const anyStream = { pollMs: 100, heartbeatMs: 1000, rotateMs: 1000 }
 
+test('an admin ends all sessions of somebody who lost their machine, and nobody else’s', async () => {
+  const mine = (await logIn()).cookie
+  const { token } = await makeToken('viewer')
+  const lost = [(await logIn(token)).cookie, (await logIn(token)).cookie]
+  const ended = await here.person('POST', '/v1/sessions/revoke', { subject: 'token:browser' })
+  expect(ended).toMatchObject({ status: 200, body: { ended: 2 } })
+  for (const cookie of lost) expect(await me(cookie)).toMatchObject(unauthorized)
+  expect((await me(mine)).status).toBe(200)
+})
+
 test('T13: the cookie is out of reach of scripts and of other hosts', async () => {
   const { set } = await logIn()
   expect(set).toMatch(/^multiboard=[\w-]{43}; Path=\/; Expires=[^;]+; HttpOnly; SameSite=Lax$/)

@@ -2,11 +2,13 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { Hono } from 'hono'
 import { z } from 'zod'
 import type { ControlPlane } from '../control-plane.ts'
+import { answerOnce } from '../web/answer-once.ts'
 import { describe, type Description } from '../web/describe.ts'
 import { parseBody, readBody } from '../web/read-body.ts'
 import { beginSession } from './begin-session.ts'
 import { checkLogin, originOf } from './check-origin.ts'
 import { endSession } from './end-session.ts'
+import { endSessions, endSessionsSchema } from './end-sessions.ts'
 import { roles, type PersonEnv } from './person.ts'
 import { makeProver } from './prove-person.ts'
 import { clearSessionCookie, readSessionCookie, sessionsPossible, writeSessionCookie } from './session-cookie.ts'
@@ -43,6 +45,15 @@ export function sessionRoutes({ adminToken, database, origin }: ControlPlane) {
       clearSessionCookie(c, origin)
       return c.body(null, 204)
     })
+    .post('/sessions/revoke', describe(endingAll), async (c) => {
+      const input = parseBody(endSessionsSchema, await readBody(c.req.raw), 'person')
+      const by = c.get('person').name
+      const { body, status } = await answerOnce(c, database, { input }, async (once) => ({
+        status: 200,
+        body: { ended: await endSessions(once, input.subject, by) },
+      }))
+      return c.json(body, status)
+    })
     .get('/me', describe(seeing), (c) => {
       const { name, role, via } = c.get('person')
       return c.json({ name, role, via })
@@ -78,6 +89,16 @@ const ending = {
   tag,
   by: 'person',
   answers: { 204: { what: 'It is ended.' } },
+} as const satisfies Description
+
+const endingAll = {
+  summary: 'Ends all sessions of somebody',
+  description: 'Of a subject as the audit names it: `token:<label>`, `<issuer>:<subject>`, `admin`. Tokens stay good.',
+  tag,
+  by: 'person',
+  body: endSessionsSchema,
+  idempotent: true,
+  answers: { 200: { what: 'How many there were.', schema: z.object({ ended: z.int() }) } },
 } as const satisfies Description
 
 const seeing = {
