@@ -1,9 +1,10 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { until } from '../../shared/testing/postgres/deadline.ts'
+import { openSmallDisk } from './matrix/small-disk.ts'
 import { makeOrder, newStateDir, startAgent, writeInstallation, type Keys, type RunningAgent } from './trust/agents.ts'
 import { startPlane, type Plane, type Seen } from './trust/plane.ts'
 
@@ -29,8 +30,9 @@ beforeEach(async () => {
   keys = await writeInstallation(dir)
   plane = stack.use(await startPlane(keys.agent.publicKey))
   seen = plane.agent('vps1')
-  stateDir = await newStateDir()
-  stack.defer(async () => await rm(stateDir, { recursive: true }))
+  const made = await newStateDir()
+  stack.defer(async () => await rm(made, { recursive: true }))
+  stateDir = made
   runs = 0
   const stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
   stack.defer(() => stderr.mockRestore())
@@ -122,4 +124,32 @@ test('T2: of 1,000 captured orders none is executed again, at once, after a rest
   }
   expect(runs).toBe(EXECUTED)
   expect(seen.verdicts.filter(({ code }) => code !== undefined)).toHaveLength(4 * REPLAYS)
+})
+
+test('G18: an order that the disk does not take is refused, and the next is taken when there is room again', async ({
+  skip,
+}) => {
+  const disk = await openSmallDisk(2 * 1024 * 1024)
+  if (typeof disk === 'string') return skip(disk)
+  stack.use(disk)
+  stateDir = join(disk.folder, 'state')
+  const filler = await disk.fill(0)
+  await using _agent = await start()
+  expect(await give(await capture(1))).toEqual(['disk-full'])
+  expect(runs).toBe(0)
+  await filler[Symbol.asyncDispose]()
+  const [token = ''] = await executed(1)
+  expect(await give([token])).toEqual(['order-replayed'])
+})
+
+test('G18: a job whose events find no place on the disk runs to its end, and the end is told', async ({ skip }) => {
+  const disk = await openSmallDisk(2 * 1024 * 1024)
+  if (typeof disk === 'string') return skip(disk)
+  stack.use(disk)
+  await symlink(disk.folder, join(stateDir, 'outbox'))
+  await using _filler = await disk.fill(0)
+  await using _agent = await start()
+  await executed(1)
+  expect(seen.completions[0]?.body.result).toMatchObject({ outcome: 'failed', code: 'storage-failed' })
+  expect(seen.events).toEqual([])
 })
