@@ -26,7 +26,7 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
   await context.store.check(signal)
   switch (params.kind) {
     case 'export': {
-      const route = await allowJob(context, params)
+      const route = await allowJob(context, params, run)
       await using source = await openSource(context.databaseUrl(params.source), 'export', signal)
       const asked = await readSource(source, params.tables, route, signal)
       if (run.dryRun) {
@@ -37,7 +37,7 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       return
     }
     case 'sync': {
-      const route = await allowJob(context, params)
+      const route = await allowJob(context, params, run)
       await using source = await openSource(context.databaseUrl(params.source), 'sync', signal)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
       await beginJob(context, job, run)
@@ -63,7 +63,7 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
     }
     case 'restore': {
       const archive = await openArchive(context, params.archive, signal)
-      const route = await allowJob(context, params, archive.manifest)
+      const route = await allowJob(context, params, run, archive.manifest)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
       await beginJob(context, job, run, archive.manifest)
       const { tables, engine } = params
@@ -71,13 +71,13 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       return
     }
     case 'undo': {
-      await allowJob(context, params)
+      await allowJob(context, params, run)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
       await undoJob(context, job, run, target, params.job)
       return
     }
     case 'reindex':
-      await allowJob(context, params)
+      await allowJob(context, params, run)
       await reindexAlone(context, job, run, params)
   }
 }

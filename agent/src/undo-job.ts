@@ -60,6 +60,7 @@ export async function undoJob(
   const route = await allowJob(
     context,
     { kind: 'restore', archive: undoable.safetyBackup, target: target.database.name, engine: 'auto' },
+    run,
     archive.manifest,
   )
   await restoreArchive(context, job, run, { archive, target, engine: 'auto', route })

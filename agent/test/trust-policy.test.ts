@@ -132,7 +132,7 @@ describe('a start', () => {
     const { hint } = await expectRefusal(world, SYNC, refused)
     expect(hint).toMatch(/^Ask again at \d{4}-/)
     expect(await outcomeOf({ kind: 'restore', archive: first.archive?.id, target: 'staging' })).toEqual(refused)
-    mustSucceed(await runJobHere(world, { ...SYNC, dry_run: true }, { dryRun: true }))
+    mustSucceed(await runJobHere(world, SYNC, { dryRun: true }))
     const command = await world.agent(['sync', '--from', 'production', '--to', 'staging', '--json'])
     expect(command.json, 'the command line as well').toMatchObject(refused)
   })

@@ -16,6 +16,8 @@ const sync = jobParamsSchema.parse({ kind: 'sync', source: 'production', target:
 const ARCHIVE = '20261122T080312Z-staging-k7f2'
 const restore = jobParamsSchema.parse({ kind: 'restore', archive: ARCHIVE, target: 'staging' })
 
+const EARNEST = { dryRun: false }
+
 let stateDir: string
 
 beforeEach(async () => {
@@ -40,7 +42,10 @@ const manifestOf = (kind: Manifest['kind'], database: string): Manifest =>
   ({ kind, created_at: new Date().toISOString(), source: { database } }) as Manifest
 
 test('a start is on the disk when a job begins, and of two that were allowed at once the second is not begun', async () => {
-  const both = await Promise.all([allowJob({ policy, stateDir }, sync), allowJob({ policy, stateDir }, sync)])
+  const both = await Promise.all([
+    allowJob({ policy, stateDir }, sync, EARNEST),
+    allowJob({ policy, stateDir }, sync, EARNEST),
+  ])
   expect(both.map((route) => route?.to)).toEqual(['staging', 'staging'])
   expect(await begin(sync)).toEqual(['accepted', 'begun'])
   await expect(begin(sync)).rejects.toMatchObject({
@@ -51,13 +56,16 @@ test('a start is on the disk when a job begins, and of two that were allowed at 
 
 test('a dry run and what is put back begin nothing that counts, and are not held back', async () => {
   const archive = manifestOf('safety-backup', 'staging')
-  expect(await begin({ ...sync, dry_run: true }, { dryRun: true })).toEqual(['accepted'])
+  expect(await begin(sync, { dryRun: true })).toEqual(['accepted'])
   expect(await begin(restore, { archive })).toEqual(['accepted'])
   expect(await begin(sync)).toEqual(['accepted', 'begun'])
   expect(await begin(restore, { archive })).toEqual(['accepted'])
+  expect(await begin(sync, { dryRun: true })).toEqual(['accepted'])
+  const claimed = { ...sync, dry_run: true as const }
+  await expect(begin(claimed), 'said and not done').rejects.toMatchObject({ code: 'too-many-jobs' })
   await expect(begin(restore, { archive: manifestOf('export', 'production') })).rejects.toMatchObject({
     code: 'too-many-jobs',
   })
   const undo = jobParamsSchema.parse({ kind: 'undo', target: 'staging', job: newJobId() })
-  await expect(allowJob({ policy, stateDir }, undo)).resolves.toBeUndefined()
+  await expect(allowJob({ policy, stateDir }, undo, EARNEST)).resolves.toBeUndefined()
 })

@@ -14,13 +14,16 @@ type Asked = Pick<AgentContext, 'policy' | 'stateDir'>
 export async function allowJob(
   { policy, stateDir }: Asked,
   params: JobParams,
+  { dryRun }: Pick<JobRun, 'dryRun'>,
   archive?: Manifest,
 ): Promise<Route | undefined> {
   const now = new Date()
   const origin = archive && { source: archive.source.database, kind: archive.kind, created_at: archive.created_at }
   const starts = 'target' in params ? await readStarts({ policy, stateDir }, now) : undefined
   const begun = 'target' in params ? starts?.get(params.target) : undefined
-  const verdict = evaluatePolicy(policy, params, { now, archive: origin, begun })
+  // How the job is run decides, not what its parameters say: the command line has another word for it.
+  const asRun = { ...params, dry_run: dryRun ? (true as const) : undefined }
+  const verdict = evaluatePolicy(policy, asRun, { now, archive: origin, begun })
   if (!verdict.allowed) throw policyError(verdict)
   return verdict.route
 }
@@ -33,10 +36,10 @@ export async function allowJob(
 export async function beginJob(
   context: Asked,
   { params }: Job,
-  { journal, dryRun }: Pick<JobRun, 'journal' | 'dryRun'>,
+  run: Pick<JobRun, 'journal' | 'dryRun'>,
   archive?: Manifest,
 ): Promise<Route | undefined> {
-  const route = await allowJob(context, params, archive)
-  if (route && !dryRun) await journal.record('begun', { target: route.to })
+  const route = await allowJob(context, params, run, archive)
+  if (route && !run.dryRun) await run.journal.record('begun', { target: route.to })
   return route
 }
