@@ -1,7 +1,11 @@
+import { exportJWK, generateKeyPair } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { defaultStreamTimes } from '../src/events/stream-events.ts'
+import { openApp } from '../src/open-app.ts'
 import { roleFor } from '../src/people/role-for.ts'
 import type { Role } from '../src/people/person.ts'
 import { startControlPlane } from '../src/start-control-plane.ts'
+import { openDatabase, type Database } from '../src/store/open-database.ts'
 import { adminToken, startSurroundings, type Answer, type Surroundings } from './surroundings.ts'
 
 let here: Surroundings
@@ -90,7 +94,7 @@ test('a token with another secret, another id or another form is nobody’s', as
   expect((await callWith(token)).status).toBe(200)
 })
 
-test('a call with a token is one statement, which notes its use at most each minute', async () => {
+test('the use of a token is noted at most each minute', async () => {
   const { id, token } = await makeToken('viewer', 'counted')
   const read = async () => (await sql('select last_used_at, xmin from multiboard.api_tokens where id = $1', [id]))[0]
   expect(await read()).toMatchObject({ last_used_at: null })
@@ -110,6 +114,46 @@ test('a call with a token is one statement, which notes its use at most each min
   await sql("update multiboard.people_activity set at = '-infinity'")
   await callWith(`mbs_${id}_${'A'.repeat(43)}`)
   expect(await sql("select at = '-infinity' as away from multiboard.people_activity")).toEqual([{ away: true }])
+})
+
+test('who asks is found by one statement, by token and by cookie alike', async () => {
+  const { token } = await makeToken('viewer', 'one statement')
+  const login = await here.person('POST', '/v1/session', { token })
+  const cookie = login.headers.get('set-cookie')?.split(';')[0] ?? ''
+  await using database = openDatabase(here.database.url, (error) => {
+    throw error
+  })
+  const statements: string[] = []
+  const counting: Database = {
+    ...database,
+    query: async (text, values) => {
+      statements.push(text)
+      return await database.query(text, values)
+    },
+    transaction: async () => {
+      throw new Error('to see who asks needs no transaction')
+    },
+  }
+  const { privateKey } = await generateKeyPair('EdDSA', { extractable: true })
+  const { app } = await openApp(
+    { adminToken, lease: { leaseMs: 90_000, graceMs: 30_000 }, signingKey: await exportJWK(privateKey) },
+    {
+      database: counting,
+      origin: here.control.url,
+      stopping: new AbortController().signal,
+      stream: defaultStreamTimes,
+      log: () => undefined,
+    },
+  )
+  const proofs = [{ authorization: `Bearer ${token}` }, { authorization: `Bearer ${adminToken}` }, { cookie }]
+  for (const headers of proofs as Record<string, string>[]) {
+    statements.length = 0
+    const response = await app.fetch(new Request(`${here.control.url}/v1/me`, { headers }))
+    expect(response.status).toBe(200)
+    // The other one counts the call.
+    const ofProof = statements.filter((text) => !text.includes('rate_limits'))
+    expect({ proof: ofProof.length, all: statements.length }).toEqual({ proof: 1, all: 2 })
+  }
 })
 
 test('every route of people asks for its role, and for an admin when nobody has thought of it', async () => {
