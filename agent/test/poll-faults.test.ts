@@ -79,11 +79,11 @@ it.each<[string, (write: (text: string) => void, cut: () => void) => void]>([
     },
   ],
   ['silence', () => undefined],
-])('%s is an unreachable control plane', async (_what, say) => {
+])('G18: %s is an unreachable control plane', async (_what, say) => {
   await expect(pollAgainst(say)).rejects.toMatchObject({ code: 'control-plane-unreachable', retryable: true })
 })
 
-it('a port where nobody listens is an unreachable control plane', async () => {
+it('G18: a port where nobody listens is an unreachable control plane', async () => {
   const probe = createServer().listen(0, '127.0.0.1')
   await once(probe, 'listening')
   const address = probe.address()

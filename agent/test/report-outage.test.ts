@@ -133,7 +133,7 @@ it('a control plane that stops and starts again gets every event once, in order'
   expect(numbers()).toEqual(counted(700))
 })
 
-it('pages of proxies, cut answers and garbage do not end a job and lose nothing', async () => {
+it('G18: pages of proxies, cut answers and garbage do not end a job and lose nothing', async () => {
   const html = (status: number) => (response: ServerResponse) =>
     void response.writeHead(status, { 'content-type': 'text/html' }).end('<html>Authentication required</html>')
   const faults: ((response: ServerResponse) => void)[] = [

@@ -141,7 +141,7 @@ test('G6: a control plane that is down until the lease is over delays the commit
   expect(stored.rows.at(-1)?.type).toBe('job.ended')
 })
 
-test("a proxy's page of HTML in place of every answer does not end the job", async () => {
+test("G18: a proxy's page of HTML in place of every answer does not end the job", async () => {
   const held = exporting()
   const job = await control.ask(SYNC)
   const caught = await held
@@ -153,7 +153,7 @@ test("a proxy's page of HTML in place of every answer does not end the job", asy
   expect(await control.waitFor(job.id, 'succeeded')).toMatchObject({ target_state: 'changed' })
 })
 
-test('an order whose acceptance is not answered is accepted again, and run once', async () => {
+test('G9: an order whose acceptance is not answered is accepted again, and run once', async () => {
   let pages = (): number => 0
   control.rewrite((bytes) => {
     if (bytes.includes('"order":"')) pages = answerHtml()

@@ -44,6 +44,27 @@ test.each(['jobs', 'refusals'] as const)('G17: an agent of the previous version 
   expect(calls).toBeGreaterThan(20)
 })
 
+test('G18: a refusal and a failure with codes that nobody knows here end their jobs as what they were', async () => {
+  await using here = await startSurroundings()
+  const agent = await here.registerAgent('vps1')
+  const sync = { kind: 'sync', source: 'production', target: 'staging' }
+  const refused = await here.ask(sync)
+  const order = await agent.claim()
+  const no = { epoch: 1, verdict: 'refused', code: 'moon-phase-wrong', message: 'The moon is full.', hint: 'Wait.' }
+  expect((await agent.call(`/v1/agent/jobs/${order?.job.id}/accept`, no)).status).toBe(200)
+  expect(await here.job(refused.id)).toMatchObject({ state: 'refused', code: 'moon-phase-wrong', hint: 'Wait.' })
+
+  const failed = await here.ask(sync)
+  const begun = await agent.begin()
+  const end = { outcome: 'failed', code: 'moon-phase-wrong', target_state: 'rolled_back' } as const
+  expect((await agent.complete(begun, end)).status).toBe(200)
+  expect(await here.job(failed.id)).toMatchObject({
+    state: 'failed',
+    code: 'moon-phase-wrong',
+    target_state: 'rolled_back',
+  })
+})
+
 async function ask(here: Surroundings, agent: Agent, path: string, body: unknown, { wrong_signature }: RecordedCall) {
   if (wrong_signature !== true) return await agent.call(path, body)
   return await post(`${here.control.url}${path}`, JSON.stringify(body), 'MBS-JWS e30.eyJpc3MiOiJ2cHMxIn0.AAAA')

@@ -115,7 +115,7 @@ describe('a call', () => {
   })
 })
 
-describe('an answer that is not the control plane’s is retryable and ends nothing', () => {
+describe('G18: an answer that is not the control plane’s is retryable and ends nothing', () => {
   const html = (status: number) => () =>
     new HttpResponse('<html>Log in</html>', { status, headers: { 'content-type': 'text/html' } })
   it.each<[string, () => Response | Promise<Response>]>([
@@ -176,7 +176,7 @@ describe('a problem of the control plane', () => {
     expect(await failureOf(report())).toMatchObject({ code, retryable: false })
   })
 
-  it('with a code of a newer control plane is a refusal that names it', async () => {
+  it('G18: with a code of a newer control plane is a refusal that names it', async () => {
     answer(() => problem(409, { code: 'moon-phase-wrong' }))
     expect(await failureOf(report())).toMatchObject({
       code: 'control-plane-refused',

@@ -34,7 +34,7 @@ function order(jti: string, epoch: number): Order {
   }
 }
 
-it('remembers orders across restarts and writes each once', async () => {
+it('T2: remembers orders across restarts and writes each once', async () => {
   {
     await using seen = await openSeenOrders(stateDir, later(0))
     await Promise.all([seen.remember(order('first-jti', 1)), seen.remember(order('second-jti', 2))])
@@ -46,7 +46,7 @@ it('remembers orders across restarts and writes each once', async () => {
   expect((await readFile(path, 'utf8')).trim().split('\n')).toHaveLength(2)
 })
 
-it('forgets a jti an hour after its order expired, but never the epoch', async () => {
+it('T2: forgets a jti an hour after its order expired, but never the epoch', async () => {
   {
     await using seen = await openSeenOrders(stateDir, later(0))
     await seen.remember(order('first-jti', 5))
@@ -63,7 +63,7 @@ it('forgets a jti an hour after its order expired, but never the epoch', async (
   expect(await readFile(path, 'utf8')).not.toContain('first-jti')
 })
 
-it('knows the newest epoch of a job, whatever came last', async () => {
+it('T2: knows the newest epoch of a job, whatever came last', async () => {
   for (const restart of [1, 2]) {
     await using seen = await openSeenOrders(stateDir, later(0))
     await seen.remember(order(`new-jti-${restart}`, 5))
@@ -90,7 +90,7 @@ it('ignores a torn last line and writes on cleanly behind it', async () => {
   expect(seen.newestEpoch('j4k7q2m9xw1ab')).toBe(3)
 })
 
-it('refuses to start with a file that is damaged elsewhere', async () => {
+it('T2: refuses to start with a file that is damaged elsewhere', async () => {
   await writeFile(path, 'garbage\n{"job":"j4k7q2m9xw1ab","epoch":1}\n')
   await expect(openSeenOrders(stateDir)).rejects.toMatchObject({ code: 'config-invalid' })
 })

@@ -8,7 +8,7 @@ async function newKey() {
   return { jwk, kid: await calculateJwkThumbprint(jwk), secretJwk: await exportJWK(privateKey) }
 }
 
-it('finds each key for its own use and time only', async () => {
+it('G20: finds each key for its own use and time only', async () => {
   const [first, second] = [await newKey(), await newKey()]
   const trust = await parseTrustFile(
     JSON.stringify({

@@ -179,8 +179,8 @@ describe('the form of an order is checked first', () => {
 })
 
 describe('the key of an order', () => {
-  it.each(['__proto__', 'constructor', '../../agent.key.json', '', 'https://evil.example.com/key', 'x'.repeat(9000)])(
-    'T5: is not found by tricks such as the kid %.40j',
+  it.each(['__proto__', 'constructor', '../../agent.key.json', '', 'https://evil.example.com/key', 'x'.repeat(90)])(
+    'T5: is not found by tricks such as the kid %j',
     async (id) => {
       const token = await signedWithHeader({ kid: id })
       await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-unknown-key' })
