@@ -53,6 +53,14 @@ export function isActive(state: JobState): boolean {
 const TOO_LATE_TO_CANCEL: ReadonlySet<Phase> = new Set(['swapping', 'reindexing', 'cleanup'])
 
 /**
+ * True from the phase swapping on. An agent changes a target only when the control plane has answered a report of such a
+ * phase: so it knows of every job that may have changed its target, and has refused to cancel it, or the agent has stopped.
+ */
+export function isTooLateToCancel(phase: Phase): boolean {
+  return TOO_LATE_TO_CANCEL.has(phase)
+}
+
+/**
  * The state after a change. Throws SyncError `job-finished` when the job has ended, `too-late` for a cancel of a job that
  * has begun to swap, and `conflict` when the change does not fit the state. A second cancel changes nothing.
  */

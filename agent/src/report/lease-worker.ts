@@ -3,6 +3,7 @@ import { request as requestPlain, type IncomingMessage } from 'node:http'
 import { request as requestTls } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
+import { isTooLateToCancel } from '@multiboard-sync/shared/job-state'
 import { REQUEST_ALGORITHM, REQUEST_SCHEME, REQUEST_TYPE, requestClaims } from '@multiboard-sync/shared/request-claims'
 import { deadlineOf, openLeaseMemory, renewEveryMs } from './lease-memory.ts'
 import type { LeaseNews, LeaseWorkerInput } from './lease-messages.ts'
@@ -103,7 +104,7 @@ async function renew(): Promise<void> {
   if (!isOurs) return
   const reply = status === 200 ? parseReply(text) : undefined
   if (reply) {
-    memory.setDeadline(deadlineOf(sent, reply.lease_ms))
+    if (isTooLateToCancel(phase) && !reply.cancel) memory.setDeadline(deadlineOf(sent, reply.lease_ms))
     memory.noteRenewal(sent, reply.lease_ms)
     tell({ type: 'renewed', cancel: reply.cancel, phase })
   } else if (status >= 400 && status < 500) tell({ type: 'refused' })

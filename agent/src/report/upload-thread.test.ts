@@ -31,7 +31,7 @@ describe("the lease's thread", () => {
     const { memory } = scene.thread
     memory.setDeadline(deadlineOf(memory.stamp(), 90_000))
     expect(scene.upload.lease.remainingMs()).toBe(80_000)
-    scene.thread.onRenewed({ cancel: false, phase: 'preflight' })
+    scene.thread.onRenewed({ cancel: false, phase: 'swapping' })
     await expect(waiting).resolves.toBeUndefined()
     await scene.clock.pass(80_000)
     expect(scene.upload.lease.remainingMs()).toBe(0)
@@ -50,7 +50,7 @@ describe("the lease's thread", () => {
 
   it('hears of a cancel, which is told once, whoever hears it', async () => {
     await scene.clock.pass(100)
-    scene.thread.onRenewed({ cancel: true, phase: 'preflight' })
+    scene.thread.onRenewed({ cancel: true, phase: 'swapping' })
     expect(scene.cancels).toBe(1)
     scene.plane.cancel = true
     await scene.clock.pass(MINUTE_MS)

@@ -218,6 +218,30 @@ describe('the lease', () => {
     expect(scene.lost).toEqual([])
   })
 
+  it('T9, G3: is one only when the control plane has heard that the target may change now', async () => {
+    await restart(() => undefined)
+    scene.upload.sink.phase('proving')
+    await scene.clock.pass(60_000)
+    expect(scene.plane.reports.length).toBeGreaterThan(2)
+    expect(scene.upload.lease.remainingMs()).toBe(0)
+    const waiting = scene.upload.lease.waitUntilValid(60_000, MINUTE_MS, never)
+    scene.reporter.phase('swapping')
+    await scene.clock.pass(100)
+    await expect(waiting).resolves.toBeUndefined()
+    expect(scene.upload.lease.remainingMs()).toBe(79_900)
+  })
+
+  it('G8: is none when the answer to that is a cancel', async () => {
+    await restart(() => undefined)
+    scene.upload.sink.phase('proving')
+    await scene.clock.pass(1000)
+    scene.plane.cancel = true
+    scene.reporter.phase('swapping')
+    await scene.clock.pass(1000)
+    expect(scene.cancels).toBe(1)
+    expect(scene.upload.lease.remainingMs()).toBe(0)
+  })
+
   it('loses at most a quarter to that', async () => {
     await restart((plane) => (plane.leaseMs = 12_000))
     await scene.clock.pass(0)

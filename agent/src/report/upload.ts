@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { BATCH_MAX_BYTES, BATCH_MAX_EVENTS, type JobResult } from '@multiboard-sync/shared/protocol'
 import type { Progress } from '@multiboard-sync/shared/event'
 import { phaseSchema, type Phase } from '@multiboard-sync/shared/job'
+import { isTooLateToCancel } from '@multiboard-sync/shared/job-state'
 import { SyncError, toSyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
 import type { ControlPlane } from '../poll/control-plane-client.ts'
 import { ControlPlaneError } from '../poll/control-plane-error.ts'
@@ -21,7 +22,8 @@ import { createStallWatch, type StallNews } from './stall-watch.ts'
  * at once when the phase changes, else at most one per `next_batch_ms` while there is news, and one every 20 s when there
  * is none. Events leave in order, each until it is acknowledged. A control plane that is away does not disturb the job:
  * the requests are tried again for ever, the events wait in the outbox; only the lease runs out, and whoever wants to
- * change a target asks the lease first. It never ends a job by itself: it tells `onCancel` and `onLost`.
+ * change a target asks the lease first. For that, only a renewal counts that told the phase swapping or a later one and was
+ * not answered with a cancel: the control plane knows then that the target may change, and cancels the job no more. It never ends a job by itself: it tells `onCancel` and `onLost`.
  */
 
 const RENEW_JITTER = 0.1
@@ -205,13 +207,13 @@ export function startUpload(options: UploadOptions): UploadHandle {
       batchEveryMs = reply.next_batch_ms
       leaseMs = reply.lease_ms
       askedEveryMs = reply.renew_after_ms ?? Number.POSITIVE_INFINITY
-      keeper.renewed(sent, leaseMs)
+      if (reply.cancel) cancelOnce()
+      else if (isTooLateToCancel(body.phase)) keeper.renewed(sent, leaseMs)
       memory.noteRenewal(sent, leaseMs)
       outbox.ack(reply.ack_aseq)
       // A control plane that takes none of what it was given is not asked again at once.
       notBeforeMs =
         events.length > 0 && reply.ack_aseq <= ackedBefore ? sentAtMs + batchEveryMs : Number.NEGATIVE_INFINITY
-      if (reply.cancel) cancelOnce()
     } catch (thrown) {
       if (stop.aborted) return
       takeFailure(toSyncError(thrown))
@@ -303,7 +305,8 @@ export function startUpload(options: UploadOptions): UploadHandle {
         const error = toSyncError(thrown)
         // A clock or a key that is not right yet may be put right; the end of the job is worth waiting for.
         if (!error.retryable && error.code !== 'unauthorized') {
-          if (LOST_CODES.has(error.code)) await outbox.remove()
+          // Revoked by mistake it may be let in again, and then the end is still to be told.
+          if (LOST_CODES.has(error.code) && error.code !== 'agent-revoked') await outbox.remove()
           throw thrown
         }
         if (attempts === 1) options.onTrouble?.(error)

@@ -77,6 +77,8 @@ export function startScene(
     clock,
     random,
   })
+  // A lease is for changing a target: before this phase there is none.
+  started.upload.sink.phase('swapping')
   started.reporter = createReporter([started.upload.sink], { clock })
   return started
 }
