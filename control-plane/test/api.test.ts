@@ -2,6 +2,7 @@ import type { JobState } from '@multiboard-sync/shared/job-state'
 import { hc } from 'hono/client'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import type { App } from '../src/create-app.ts'
+import { checkAnswer } from './check-answer.ts'
 import {
   adminToken,
   answerOf,
@@ -103,6 +104,9 @@ test('T14: no answer can be run, framed or kept by a browser, whatever it is', a
     signal: AbortSignal.timeout(CALL_TIMEOUT_MS),
   })
   await stream.body?.cancel()
+  const contentType = stream.headers.get('content-type')
+  await checkAnswer({ method: 'GET', path: `/v1/jobs/${id}/events`, status: stream.status, contentType, body: '' })
+  expect(contentType).toContain('text/event-stream')
   for (const { headers, status } of [...answers, stream]) {
     expect(headers.get('content-security-policy'), `${status}`).toBe(
       "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

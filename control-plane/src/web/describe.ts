@@ -11,7 +11,7 @@ import { revalidate } from './revalidate.ts'
  * an answer its ETag: routes parse with read-body.ts, because hono-openapi's own validator sends a body that it refuses
  * back to the caller.
  *
- * Promises: every status that a route answers is named here, or the tests fail that meet it (control-plane/test/answer.ts).
+ * Promises: every status that a route answers is named here, or the tests fail that meet it (control-plane/test/check-answer.ts).
  */
 
 interface Answer {
