@@ -5,6 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { until, withDeadline } from '../../shared/testing/postgres/deadline.ts'
 import { enroll } from '../src/enroll.ts'
 import { readEnrollEnv } from '../src/env.ts'
+import { rotateKey } from '../src/rotate-key.ts'
 import { openControl, type Control } from './road/control.ts'
 import { startDaemon, type Daemon } from './road/daemon.ts'
 import { openGate, type Gate } from './road/gate.ts'
@@ -74,6 +75,15 @@ test('T23: a revoked agent stops its job, says why, keeps what it knows, does no
   daemon.send('SIGHUP')
   expect(await control.waitFor(job.id, 'failed', 'canceled')).toMatchObject({ target_state: 'untouched' })
   await control.waitFor(waiting.id, 'succeeded')
+
+  // Its key exchanged while it runs: SIGHUP, and the one before may go.
+  const { kid } = await rotateKey(readEnrollEnv(env), '0.1.0', AbortSignal.timeout(STEP_TIMEOUT_MS))
+  daemon.send('SIGHUP')
+  await until('the daemon to have read its key again', STEP_TIMEOUT_MS, async () => daemon.log().includes(kid))
+  const client = await control.database.client()
+  await client.query('update multiboard.agents set previous_until = now()')
+  const last = await control.ask({ kind: 'export', source: 'production' })
+  await control.waitFor(last.id, 'succeeded')
   daemon.send('SIGTERM')
   expect(await daemon.exited()).toBe(0)
 })

@@ -75,8 +75,16 @@ ${COLLECTIONS.replaceAll(/^ {2}(\w+):$/gm, '  $1:\n    database: staging')}`)
   const { d = '' } = JSON.parse(await readFile(shop.world.env['AGENT_KEY_FILE'] ?? '', 'utf8')) as { d?: string }
   const urls = Object.entries(env).flatMap(([name, value]) => (name.endsWith('_DATABASE_URL') ? [value] : []))
   secrets = [
-    ...[ROW, SEARCH_ROW, PASSWORD, OTHER_PASSWORD, 'canary-user', 'canary-database', d],
-    ...[shop.env['S3_SECRET_ACCESS_KEY'] ?? '', shop.fake.apiKey, ...urls],
+    ROW,
+    SEARCH_ROW,
+    PASSWORD,
+    OTHER_PASSWORD,
+    'canary-user',
+    'canary-database',
+    d,
+    shop.env['S3_SECRET_ACCESS_KEY'] ?? '',
+    shop.fake.apiKey,
+    ...urls,
     ...urls.map((url) => URL.parse(url)?.password ?? ''),
   ].filter((secret) => secret !== '')
   daemon = await startDaemon(env)
@@ -112,7 +120,8 @@ function spellings(secret: string): string[] {
     secret,
     encodeURIComponent(secret),
     JSON.stringify(secret).slice(1, -1),
-    ...[bytes.toString('base64').replace(/=+$/, ''), bytes.toString('base64url')],
+    bytes.toString('base64').replace(/=+$/, ''),
+    bytes.toString('base64url'),
   ]
 }
 
@@ -196,7 +205,6 @@ test(
     }
     // The jobs have been heard of at all these places: nothing is found in an empty text.
     for (const [place, text] of Object.entries(told)) {
-      expect({ place, length: text.length }).toMatchObject({ length: expect.closeTo(text.length) })
       expect(text.length, place).toBeGreaterThan(2_000)
       const found = secrets.filter((secret) => spellings(secret).some((one) => text.includes(one)))
       expect({ place, found }).toEqual({ place, found: [] })
