@@ -39,7 +39,7 @@ const json =
   }
 
 /** A lease that was renewed just now, and a thread that keeps it. */
-async function openScene(phase: Phase = 'preflight', findCaller?: () => Promise<Caller>): Promise<Scene> {
+async function openScene(phase: Phase = 'swapping', findCaller?: () => Promise<Caller>): Promise<Scene> {
   await using made = new AsyncDisposableStack()
   const { privateKey, publicKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519' })
   const handle = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -95,13 +95,13 @@ async function sees(what: string, isSeen: () => boolean): Promise<void> {
 
 describe.concurrent("the lease's thread", () => {
   test('tells the phase, the standstill and no events when the main thread has not renewed in time', async () => {
-    await using scene = await openScene('building')
+    await using scene = await openScene('swapping')
     await sees('two renewals', () => scene.renewals.length >= 2)
     const [first, second] = scene.requests
-    expect(first).toMatchObject({ epoch: 3, phase: 'building', events: [] })
+    expect(first).toMatchObject({ epoch: 3, phase: 'swapping', events: [] })
     expect(first?.stalled_ms).toBeGreaterThan(500)
     expect(second?.stalled_ms).toBeGreaterThan(first?.stalled_ms ?? 0)
-    expect(scene.renewals[0]).toMatchObject({ cancel: false, phase: 'building' })
+    expect(scene.renewals[0]).toMatchObject({ cancel: false, phase: 'swapping' })
     // A quarter less than what was given.
     expect(scene.memory.remainingMs()).toBeGreaterThan(0)
     expect(scene.memory.remainingMs()).toBeLessThanOrEqual(LEASE_MS * 0.75)
@@ -138,10 +138,17 @@ describe.concurrent("the lease's thread", () => {
     expect(scene.memory.remainingMs()).toBeGreaterThan(0)
   })
 
+  test('T9, G3: gets no deadline to change a target by in a phase before the swap', async () => {
+    await using scene = await openScene('proving')
+    await sees('two renewals', () => scene.renewals.length >= 2)
+    expect(scene.memory.remainingMs()).toBe(0)
+  })
+
   test('tells a cancel, and leaves a refusal to the main thread', async () => {
     await using scene = await openScene()
     scene.answer = json(200, { ...RENEWED, cancel: true })
     await sees('the cancel', () => scene.renewals[0]?.cancel === true)
+    expect(scene.memory.remainingMs()).toBe(0)
     scene.answer = json(409, { type: 'about:blank', title: 'no', status: 409, code: 'stale-epoch' })
     await sees('the refusal', () => scene.refusals > 0)
     expect(scene.ends).toEqual([])
