@@ -46,19 +46,25 @@ test(
     let opened = 0
     const source = new EventSource(proxy.url(direct.href))
     source.addEventListener('open', () => (opened += 1))
-    source.addEventListener('event', ({ data }) => seen.push((JSON.parse(String(data)) as JobEvent).pos))
+    let wrong: string | undefined
+    source.addEventListener('event', ({ data }) => {
+      const { pos } = JSON.parse(String(data)) as JobEvent
+      if (pos !== seen.length + 1) wrong ??= `event ${pos} came after ${seen.length}`
+      seen.push(pos)
+    })
     source.addEventListener('end', () => (ended = true))
     const closed = (): boolean => source.readyState === source.CLOSED
 
     let kills = 0
     const deadline = performance.now() + WATCH_TIMEOUT_MS
     while (kills < KILLS) {
+      expect(wrong, `after ${kills} cuts`).toBeUndefined()
       if (performance.now() > deadline || closed()) throw new Error(`${kills} kills, closed: ${closed()}`)
       // Head and snapshot are some 1,400 bytes, an event some 190: the cut falls into any of them.
       const budget = 1200 + Math.floor(Math.random() * 1600)
       const cutAt = proxy.bytes.toClient + budget
       proxy.cutAfterBytes(budget, 'toClient')
-      while (proxy.bytes.toClient < cutAt && performance.now() < deadline) {
+      while (proxy.bytes.toClient < cutAt && !wrong && performance.now() < deadline) {
         if (seen.length + AHEAD >= sent) await upload()
         await sleep(1)
       }
