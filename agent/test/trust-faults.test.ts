@@ -20,7 +20,7 @@ import { startPlane, type Endpoint, type Plane } from './trust/plane.ts'
 
 /*
  * What stands between agent and control plane, and control planes of other versions, answer in every way; each of these
- * agents runs a job meanwhile, which ends at its first step. All at the same time: they spend it waiting.
+ * agents runs a job meanwhile, which ends at its first step. Those of one endpoint run at the same time: they spend it waiting.
  */
 
 const STEP_TIMEOUT_MS = 50_000
@@ -195,7 +195,7 @@ async function live(endpoint: Endpoint, fault: (response: ServerResponse) => voi
   }
 }
 
-test.concurrent.each(['poll', 'accept', 'report', 'complete', 'archives'] as const)(
+test.each(['poll', 'accept', 'report', 'complete', 'archives'] as const)(
   'G18: whatever answers in place of %s, the agent lives, the job runs once, and its end is told when that is over',
   async (endpoint) => {
     const lived = await Promise.all(
