@@ -96,6 +96,7 @@ export const inviting = {
   body: enrollmentRequestSchema,
   idempotent: true,
   answers: { 201: { what: 'The code, shown this once and kept nowhere.', schema: enrollmentReplySchema } },
+  problems: ['conflict'],
 } as const satisfies Description
 
 export const enrolling = {
