@@ -58,8 +58,7 @@ test('a key file that is not there is told without its path', () => {
   expect(message).not.toContain('hunter2')
 })
 
-test('the address of a client is told by the header that the operator names, and on Vercel by its own', () => {
+test('the address of a client is told by the header that the operator names', () => {
   expect(readEnv({ ...complete, CLIENT_ADDRESS_HEADER: 'X-Forwarded-For' }).addressHeader).toBe('x-forwarded-for')
-  expect(readEnv({ ...complete, VERCEL: '1' }).addressHeader).toBe('x-real-ip')
   expect(readEnv(complete).addressHeader).toBeUndefined()
 })

@@ -66,7 +66,6 @@ const envSchema = z.object({
     .regex(/^[a-z][a-z-]*$/i, 'must be the name of a header')
     .toLowerCase()
     .optional(),
-  VERCEL: z.string().optional(),
 })
 
 /** The configuration from the environment. Throws one `config-invalid` that lists every mistake, and no value. */
@@ -92,8 +91,7 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): ControlPlaneConfi
       agent: data.CALLS_PER_MINUTE_AGENT,
       stranger: data.CALLS_PER_MINUTE_STRANGER,
     },
-    // The platform sets it itself, whatever the client sent.
-    addressHeader: data.CLIENT_ADDRESS_HEADER ?? (data.VERCEL === undefined ? undefined : 'x-real-ip'),
+    addressHeader: data.CLIENT_ADDRESS_HEADER,
     host: data.HOST,
     port: data.PORT,
   }

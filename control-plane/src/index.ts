@@ -10,7 +10,9 @@ import { describeError, logToStderr } from './web/log.ts'
  * The control plane as a function. The platform looks for a default export that is a Hono app. It never migrates: that
  * is `pnpm migrate`, before a version is deployed.
  */
-const config = readEnv()
+const env = readEnv()
+// The platform sets this header itself, whatever the client sent; a function sees no connection.
+const config = { ...env, addressHeader: env.addressHeader ?? 'x-real-ip' }
 
 const { app }: { app: Pick<Hono, 'fetch'> } = await openApp(config, {
   // The platform keeps an instance awake until its idle connections are closed, so that none is left half open.
