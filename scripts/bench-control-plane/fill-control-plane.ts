@@ -1,4 +1,4 @@
-import type { Database } from '../../control-plane/src/store/open-database.ts'
+import pg from 'pg'
 
 /** A control plane with a past. */
 export interface Past {
@@ -13,10 +13,10 @@ export interface Past {
  * Fills the tables as years of use would: ended jobs with results and events, and a running and a waiting job of each busy
  * agent. The agents are registered already. Returns the ids of the running jobs, in the order of the agents.
  */
-export async function fillControlPlane(
-  database: Database,
-  { agents, busy, jobs, eventsPerJob }: Past,
-): Promise<string[]> {
+export async function fillControlPlane(url: string, { agents, busy, jobs, eventsPerJob }: Past): Promise<string[]> {
+  // A connection of its own: the control plane's statements take milliseconds, and have a deadline.
+  const database = new pg.Client(url)
+  await database.connect()
   await database.query(insertEnded, [jobs, agents, JSON.stringify(RESULT)])
   await database.query(insertActive, [busy])
   await database.query(insertFences)
@@ -27,11 +27,12 @@ export async function fillControlPlane(
   for (const table of ['jobs', 'events', 'target_fences', 'archives', 'agents']) {
     await database.query(`vacuum analyze multiboard.${table}`)
   }
-  const running = await database.query<{ id: string }>(
+  const { rows } = await database.query<{ id: string }>(
     `select id from multiboard.jobs where state = 'running' order by array_position($1::text[], agent)`,
     [agents],
   )
-  return running.map(({ id }) => id)
+  await database.end()
+  return rows.map(({ id }) => id)
 }
 
 const RESULT = {

@@ -18,12 +18,12 @@ export interface Scene extends AsyncDisposable {
   /** Of the agents that have one, in their order. */
   running: readonly string[]
   /** Every statement since the last look, in its order. */
-  takeStatements(): Statement[]
+  takeStatements: () => Statement[]
   /** A request that is ready to be answered: signing it is not measured. */
-  byAgent(agent: string, path: string, body: object): Promise<Request>
-  byPerson(method: string, path: string, body?: object): Request
-  answer(request: Request): Promise<Response>
-  pollBody(agent: string): object
+  byAgent: (agent: string, path: string, body: object) => Promise<Request>
+  byPerson: (method: string, path: string, body?: object) => Request
+  answer: (request: Request) => Promise<Response>
+  pollBody: (agent: string) => object
 }
 
 const ORIGIN = 'https://sync.example.com'
@@ -48,7 +48,7 @@ export async function openScene(url: string, past: Omit<Past, 'agents' | 'busy'>
     keys.set(agent, await webcrypto.subtle.importKey('jwk', jwk, { name: 'Ed25519' }, false, ['sign']))
   }
   const agents = [...keys.keys()]
-  const running = await fillControlPlane(database, { ...past, agents, busy: agents.slice(0, BUSY) })
+  const running = await fillControlPlane(url, { ...past, agents, busy: agents.slice(0, BUSY) })
   let statements: Statement[] = []
   const watched = watchDatabase(database, (statement) => void statements.push(statement))
   const { app } = await openApp(

@@ -24,7 +24,7 @@ export interface Entry {
   result?: JobResult
 }
 
-export function emptyDisk(): Disk {
+function emptyDisk(): Disk {
   return { seen: new Map(), journals: new Map(), outboxes: new Map() }
 }
 

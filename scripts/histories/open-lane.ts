@@ -16,7 +16,7 @@ export interface Lane extends AsyncDisposable {
   vacuum(): Promise<void>
 }
 
-export const TARGETS = ['t1', 't2'] as const
+const TARGETS = ['t1', 't2'] as const
 const AGENTS = ['a', 'b', 'c']
 /** What an old backup of the control plane holds. */
 export const BACKED_UP = ['jobs', 'events', 'target_fences'] as const

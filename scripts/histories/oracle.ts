@@ -29,7 +29,7 @@ export interface Oracle {
   readonly commits: readonly Held[]
 }
 
-export interface OracleOptions {
+interface OracleOptions {
   simulation: Simulation
   /** Lease and grace: after this without a renewal a job reads as lost. */
   lostAfterMs: number

@@ -33,7 +33,7 @@ const KINDS_WITHOUT: Record<Sabotage, readonly Kind[]> = {
   epoch: ['requeued'],
 }
 
-export interface History {
+interface History {
   seed: number
   violations: readonly string[]
   /** What happened, a line each. */
