@@ -41,7 +41,7 @@ export interface Machine {
 }
 
 /** One run of an agent, from its boot to its death. What waits in it waits through it, so that it can freeze and die. */
-export interface Process {
+interface Process {
   readonly clock: Clock
   readonly random: Random
   readonly isAlive: boolean

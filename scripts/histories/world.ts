@@ -8,7 +8,7 @@ import type { Scenario } from './scenario.ts'
 import type { Simulation } from './simulation.ts'
 
 /** A target database: where it is, and how wrong its server's clock is. */
-export interface Place {
+interface Place {
   url: string
   pool: ClientPool
   clockOffsetMs: number
