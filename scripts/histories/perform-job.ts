@@ -92,6 +92,7 @@ async function beside(world: World, machine: Machine, entry: Entry, run: OpenRun
   await lease.waitUntilValid(MIN_LEASE_MS, LEASE_WAIT_MS, signal)
   entry.isCommitting = true
   facts.state = 'rolled_back'
+  await machine.process.step(world.scenario.faults.riskAtSwap)
   await session.run('begin')
   await takeFence(session, entry)
   facts.receipt = await receipt(session, entry)

@@ -26,7 +26,7 @@ const CALM_MS = 90 * 60_000
 
 /** Where what is taken out is missed: elsewhere something else protects, too. */
 const KINDS_WITHOUT: Record<Sabotage, readonly Kind[]> = {
-  fence: ['restored', 'paused'],
+  fence: ['paused'],
   receipt: ['restored', 'requeued'],
   deadline: ['ordinary'],
   superseded: ['ordinary'],

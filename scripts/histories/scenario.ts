@@ -5,6 +5,8 @@ export interface Faults {
   areOn: boolean
   /** Of each place where a process can be stopped. */
   risk: number
+  /** Of the place between the lease and the swap, where only the fence is left. */
+  riskAtSwap: number
   /** Of those stops: how many are deaths, the others being freezes. */
   deaths: number
   longestFreezeMs: number
@@ -48,6 +50,7 @@ export function chooseScenario(random: Random, kinds: readonly Kind[] = ALL_KIND
   const agents = ['a', 'b', 'c'].slice(0, random.integer(2, 3))
   const machines = agents.map((agent) => ({ name: agent, agent }))
   if (random.chance(kind === 'requeued' ? 0.7 : 0.1)) machines.push({ name: 'a-twin', agent: 'a' })
+  const risk = random.pick([0.002, 0.01, 0.03])
   return {
     chaosMs: random.between(8, 25) * 60_000,
     machines,
@@ -60,7 +63,8 @@ export function chooseScenario(random: Random, kinds: readonly Kind[] = ALL_KIND
     isRequeued: kind === 'requeued',
     faults: {
       areOn: true,
-      risk: random.pick([0.002, 0.01, 0.03]),
+      risk,
+      riskAtSwap: kind === 'paused' ? 0.4 : 2 * risk,
       deaths: random.pick([0, 0.3, 0.7]),
       longestFreezeMs: random.pick([150_000, 400_000]),
       bothClocksStop: kind === 'paused',
