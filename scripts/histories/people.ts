@@ -101,8 +101,8 @@ async function restoreOldBackup(world: World, people: People): Promise<void> {
 async function requeue(world: World, people: People): Promise<void> {
   const { simulation, scenario, control, oracle } = world
   const own = world.random.fork('requeue')
-  for (let tries = 0; tries < 3; tries += 1) {
-    await simulation.sleep(own.between(60_000, scenario.chaosMs / 2))
+  while (scenario.faults.areOn) {
+    await simulation.sleep(own.between(20_000, 120_000))
     const rows = await simulation.busy(
       async () =>
         await control.database.query<{ id: string }>(

@@ -27,7 +27,7 @@ const CALM_MS = 90 * 60_000
 /** Where what is taken out is missed: elsewhere something else protects, too. */
 const KINDS_WITHOUT: Record<Sabotage, readonly Kind[]> = {
   fence: ['paused'],
-  receipt: ['restored', 'requeued'],
+  receipt: ['requeued'],
   deadline: ['ordinary'],
   superseded: ['ordinary'],
   epoch: ['requeued'],
