@@ -1,7 +1,9 @@
 import { hashCode, newEnrollmentCode } from '@multiboard-sync/shared/agent-key'
 import { appendAudit } from '../audit/append-audit.ts'
-import type { Database } from '../store/open-database.ts'
+import type { Database, Queries } from '../store/open-database.ts'
 
+// Our own number among the advisory locks of this database.
+const CODES_LOCK = 7_305_104
 const CODE_LIVES_MINUTES = 10
 
 /**
@@ -15,7 +17,7 @@ export async function makeEnrollment(
 ): Promise<{ agent: string; code: string; expires_at: Date }> {
   const code = newEnrollmentCode()
   return await database.transaction(async (transaction) => {
-    await transaction.query(expireOpenCodes, [agent])
+    await expireOpenCodes(transaction, agent)
     const [row] = await transaction.query<{ expires_at: Date }>(insertCode, [
       hashCode(code),
       agent,
@@ -28,9 +30,18 @@ export async function makeEnrollment(
   })
 }
 
-/** Codes of an agent that nobody has used yet. */
-export const expireOpenCodes = `
-  update multiboard.enrollments set expires_at = now() where agent = $1 and used_at is null and expires_at > now()
+/**
+ * Makes void the codes of an agent that nobody has used yet. The lock is for a code that is being made at the same time,
+ * which nobody else could see yet.
+ */
+export async function expireOpenCodes(transaction: Queries, agent: string): Promise<void> {
+  await transaction.query('select pg_advisory_xact_lock($1, hashtext($2))', [CODES_LOCK, agent])
+  await transaction.query(expireCodes, [agent])
+}
+
+// Not now(): whoever brings the code may have begun their transaction before this one, and would find it good.
+const expireCodes = `
+  update multiboard.enrollments set expires_at = created_at where agent = $1 and used_at is null and expires_at > now()
 `
 
 const insertCode = `

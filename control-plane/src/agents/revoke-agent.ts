@@ -14,7 +14,7 @@ export async function revokeAgent(
   by: string,
 ): Promise<{ id: string; state: 'revoked'; revoked_at: Date }> {
   return await database.transaction(async (transaction) => {
-    await transaction.query(expireOpenCodes, [id])
+    await expireOpenCodes(transaction, id)
     const [done] = await transaction.query<{ revoked_at: Date }>(
       `update multiboard.agents set state = 'revoked', revoked_at = date_trunc('milliseconds', now()), revoked_by = $2
        where id = $1 and state = 'active' returning revoked_at`,
