@@ -41,13 +41,13 @@ export function limitStrangers(control: ControlPlane) {
 }
 
 /**
- * Around what needs a proof: calls without a good one are counted by address, and soon told to wait. Who has a good one
- * is not held up by a neighbour behind the same address.
+ * Around what needs a proof: calls without a good one, and those that their caller may not make, are counted by address,
+ * and soon told to wait. Whose call is good is not held up by a neighbour behind the same address.
  */
 export function limitUnproven(control: ControlPlane) {
   return createMiddleware(async function limitUnprovenCaller(c, next) {
     await next()
-    if (c.res.status === 401) await countStranger(control, c)
+    if (c.res.status === 401 || c.res.status === 403) await countStranger(control, c)
   })
 }
 
