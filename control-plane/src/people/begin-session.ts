@@ -24,7 +24,6 @@ export async function beginSession(
   // A JWT proves who somebody is at this moment; the session goes on after it.
   const notAfter = token === undefined ? null : (expiresAt ?? null)
   return await database.transaction(async (transaction) => {
-    await transaction.query('delete from multiboard.sessions where expires_at <= now() or id_sha256 = any($1)', [ended])
     const [row] = await transaction.query<{ expires_at: Date }>(insertSession, [
       hash,
       person.name,
@@ -34,6 +33,8 @@ export async function beginSession(
       notAfter,
     ])
     if (!row) throw new Error('beginning a session returned no row')
+    // After the insert, which waits for whoever revokes the token: they delete its sessions.
+    await transaction.query('delete from multiboard.sessions where expires_at <= now() or id_sha256 = any($1)', [ended])
     const detail = { via: person.via, role: person.role }
     await appendAudit(transaction, { actor: person.name, action: 'session.begun', object: 'session', detail })
     return { id, expiresAt: row.expires_at }
