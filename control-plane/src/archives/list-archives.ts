@@ -3,9 +3,9 @@ import type { ArchiveSummary } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { z } from 'zod'
 import type { Database, Queries } from '../store/open-database.ts'
-import { encodeCursor, pageSchema } from '../web/page.ts'
+import { encodeCursor, momentSchema, pageSchema } from '../web/page.ts'
 
-export const archivePageSchema = pageSchema(z.tuple([z.iso.datetime(), archiveIdSchema]))
+export const archivePageSchema = pageSchema(z.tuple([momentSchema, archiveIdSchema]))
 
 export type ArchiveView = ArchiveSummary & { agent: string }
 

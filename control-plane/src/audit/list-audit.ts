@@ -5,7 +5,10 @@ import { encodeCursor, pageSchema } from '../web/page.ts'
 const detailSchema = z.record(z.string(), z.union([z.string(), z.number(), z.boolean(), z.null()]))
 
 export const auditPageSchema = pageSchema(z.tuple([z.string().regex(/^\d{1,15}$/)])).extend({
-  object: z.string().min(1).max(200).optional(),
+  object: z
+    .string()
+    .regex(/^[^\0]{1,200}$/, 'text of 1 to 200 characters')
+    .optional(),
 })
 
 export const auditEntrySchema = z

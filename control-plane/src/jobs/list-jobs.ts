@@ -1,10 +1,10 @@
 import { jobIdSchema } from '@multiboard-sync/shared/job'
 import { z } from 'zod'
 import type { Database } from '../store/open-database.ts'
-import { encodeCursor, pageSchema } from '../web/page.ts'
+import { encodeCursor, momentSchema, pageSchema } from '../web/page.ts'
 import { jobColumnsForLists, type JobRow } from './job-row.ts'
 
-export const jobPageSchema = pageSchema(z.tuple([z.iso.datetime(), jobIdSchema]))
+export const jobPageSchema = pageSchema(z.tuple([momentSchema, jobIdSchema]))
 
 /** One page of jobs, newest first, and the cursor of the next page when there is more. */
 export async function listJobs(

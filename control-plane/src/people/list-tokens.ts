@@ -1,10 +1,10 @@
 import { z } from 'zod'
 import type { Database } from '../store/open-database.ts'
-import { encodeCursor, pageSchema } from '../web/page.ts'
+import { encodeCursor, momentSchema, pageSchema } from '../web/page.ts'
 import { tokenIdSchema } from './api-token.ts'
 import { roles } from './person.ts'
 
-export const tokenPageSchema = pageSchema(z.tuple([z.iso.datetime(), tokenIdSchema]))
+export const tokenPageSchema = pageSchema(z.tuple([momentSchema, tokenIdSchema]))
 
 /** A token as admins see it: never its secret, nor the hash of it. */
 export const tokenViewSchema = z

@@ -52,7 +52,8 @@ async function verify(token: string, { issuer, keys }: KnownIssuer): Promise<JWT
     if (issuer.isPinned && payload.aud !== issuer.audience) throw unauthorized()
     return payload
   } catch (cause) {
-    throw isKeysAway(cause) ? keysAway(cause) : unauthorized(cause)
+    // Keys of the configuration are never away: what fails with them is the token, as one that names another algorithm.
+    throw issuer.jwks_url !== undefined && isKeysAway(cause) ? keysAway(cause) : unauthorized(cause)
   }
 }
 

@@ -33,6 +33,9 @@ export function pageSchema<Key>(key: z.ZodType<Key>) {
   })
 }
 
+/** A moment in a cursor. PostgreSQL knows no year 0. */
+export const momentSchema = z.iso.datetime().refine((text) => !text.startsWith('0000'))
+
 export function encodeCursor(key: readonly string[]): string {
   return Buffer.from(JSON.stringify(key)).toString('base64url')
 }
