@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { createServer, type IncomingMessage } from 'node:http'
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { getRequestListener } from '@hono/node-server'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
@@ -46,6 +46,14 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
 
   const stopping = new AbortController()
   const server = createServer()
+  const ready = Promise.withResolvers<(incoming: IncomingMessage, outgoing: ServerResponse) => Promise<void>>()
+  const stream = { ...defaultStreamTimes, ...options.stream }
+  // From the first connection on: a request that comes before the app is made waits for it.
+  server.on('request', (incoming, outgoing) => {
+    if (isForStream(incoming)) outgoing.setTimeout(HEARTBEATS_UNREAD * stream.heartbeatMs)
+    // It answers its own errors; nothing is left to wait for.
+    void ready.promise.then(async (answer) => await answer(incoming, outgoing))
+  })
   server.listen(options.port, options.host)
   await once(server, 'listening').catch((cause: unknown) => {
     throw new SyncError('config-invalid', `Port ${options.port} cannot be listened on${codeOf(cause)}.`, {
@@ -60,7 +68,6 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
   const { port } = server.address() as AddressInfo
   const url = `http://${options.host.includes(':') ? `[${options.host}]` : options.host}:${port}`
   // The app is made once we listen, because only then its own address is known.
-  const stream = { ...defaultStreamTimes, ...options.stream }
   const { app, kid } = await openApp(options, {
     database,
     origin: new URL(options.publicUrl ?? url).origin,
@@ -69,12 +76,7 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
     log,
   })
   const firstToken = await makeFirstToken({ ...options, database })
-  const answer = getRequestListener(app.fetch, { overrideGlobalObjects: false })
-  server.on('request', (incoming, outgoing) => {
-    if (isForStream(incoming)) outgoing.setTimeout(HEARTBEATS_UNREAD * stream.heartbeatMs)
-    // It answers its own errors; nothing is left to wait for.
-    void answer(incoming, outgoing)
-  })
+  ready.resolve(getRequestListener(app.fetch, { overrideGlobalObjects: false }))
   const resources = started.move()
   const close = async () => await resources.disposeAsync()
   return { url, kid, firstToken: firstToken?.token, close, [Symbol.asyncDispose]: close }
