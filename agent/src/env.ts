@@ -113,3 +113,8 @@ const FOR_THREADS = ['NODE_COMPILE_CACHE', 'NODE_USE_ENV_PROXY', 'HTTP_PROXY', '
 export function threadEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
   return Object.fromEntries(FOR_THREADS.flatMap((name) => (env[name] === undefined ? [] : [[name, env[name]]])))
 }
+
+/** What names the proxy that Node's fetch takes; undefined where it takes none. */
+export function proxyEnv(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv | undefined {
+  return env['NODE_USE_ENV_PROXY'] === '1' ? threadEnv(env) : undefined
+}

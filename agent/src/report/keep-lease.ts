@@ -1,7 +1,7 @@
 import { Worker } from 'node:worker_threads'
 import { phaseSchema, type Phase } from '@multiboard-sync/shared/job'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import { threadEnv } from '../env.ts'
+import { proxyEnv, threadEnv } from '../env.ts'
 import type { LeaseMemory } from './lease-memory.ts'
 import type { Caller, LeaseNews, LeaseWorkerInput } from './lease-messages.ts'
 
@@ -45,7 +45,8 @@ export function keepLease(options: KeepLeaseOptions): AsyncDisposable {
     else options.onRefused()
   }
   const start = async (): Promise<Worker | undefined> => {
-    const input = { caller: await caller(), job, epoch, buffer: memory.buffer, phases: phaseSchema.options }
+    const { buffer } = memory
+    const input = { caller: await caller(), job, epoch, buffer, phases: phaseSchema.options, proxyEnv: proxyEnv() }
     if (isEnded) return undefined
     const worker = startWorker(input)
     worker.on('message', hear)

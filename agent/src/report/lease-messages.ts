@@ -18,6 +18,8 @@ export interface LeaseWorkerInput {
   /** Of LeaseMemory. */
   buffer: SharedArrayBuffer
   phases: readonly Phase[]
+  /** Which proxy to take for what; undefined: none. */
+  proxyEnv: NodeJS.ProcessEnv | undefined
 }
 
 /** What it tells the main thread; the deadline stands in the shared memory already. */

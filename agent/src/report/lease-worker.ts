@@ -1,6 +1,6 @@
 import { randomUUID, webcrypto } from 'node:crypto'
-import { request as requestPlain, type IncomingMessage } from 'node:http'
-import { request as requestTls } from 'node:https'
+import { Agent as PlainAgent, request as requestPlain, type IncomingMessage } from 'node:http'
+import { Agent as TlsAgent, request as requestTls } from 'node:https'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { isTooLateToCancel } from '@multiboard-sync/shared/job-state'
@@ -17,11 +17,14 @@ import type { LeaseNews, LeaseWorkerInput } from './lease-messages.ts'
  * Few imports, because each costs memory for as long as a job runs: no zod, no jose, no fetch.
  */
 
-const { caller, job, epoch, buffer, phases } = workerData as LeaseWorkerInput
+const { caller, job, epoch, buffer, phases, proxyEnv } = workerData as LeaseWorkerInput
 const memory = openLeaseMemory(undefined, buffer)
 const base = new URL(caller.url)
 const url = new URL(`${base.pathname.replace(/\/$/, '')}/v1/agent/jobs/${encodeURIComponent(job)}/report`, base.origin)
-const request = url.protocol === 'https:' ? requestTls : requestPlain
+const isTls = url.protocol === 'https:'
+const request = isTls ? requestTls : requestPlain
+/** A new connection each time, as renewals are rare; through the proxy that the main thread's fetch takes, too. */
+const agent = isTls ? new TlsAgent({ proxyEnv }) : new PlainAgent({ proxyEnv })
 
 /** Of the main thread's own interval: what it does in time is not done twice. */
 const LATE_SHARE = 1.25
@@ -39,13 +42,23 @@ interface Reply {
   cancel: boolean
 }
 
+/** Until the main thread has heard how long a lease is. */
+const FIRST_LEASE_MS = 90_000
+
+/** The order was accepted just now, which is as good as a renewal: the first report is the main thread's. */
+const startedAtMs = memory.stamp().monotonicMs
 /** Nothing is known of the next request's fate before this time. */
 let notBeforeMs = 0
 let jitter = 1
 
+function currentLeaseMs(): number {
+  return memory.leaseMs() || FIRST_LEASE_MS
+}
+
 function dueInMs(): number {
-  const lateMs = renewEveryMs(memory.leaseMs()) * LATE_SHARE * jitter
-  return Math.max(lateMs - memory.sinceRenewalMs(), notBeforeMs - memory.stamp().monotonicMs)
+  const lateMs = renewEveryMs(currentLeaseMs()) * LATE_SHARE * jitter
+  const nowMs = memory.stamp().monotonicMs
+  return Math.max(lateMs - Math.min(memory.sinceRenewalMs(), nowMs - startedAtMs), notBeforeMs - nowMs)
 }
 
 async function authorization(body: string): Promise<string> {
@@ -68,7 +81,7 @@ async function post(body: string, timeoutMs: number): Promise<{ status: number; 
     'user-agent': `multiboard-sync-agent/${caller.version}`,
   }
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    request(url, { method: 'POST', headers, agent: false, signal }, resolve).on('error', reject).end(body)
+    request(url, { method: 'POST', headers, agent, signal }, resolve).on('error', reject).end(body)
   })
   const chunks: Buffer[] = []
   let bytes = 0
@@ -94,7 +107,7 @@ function tell(news: LeaseNews): void {
 }
 
 async function renew(): Promise<void> {
-  const leaseMs = memory.leaseMs()
+  const leaseMs = currentLeaseMs()
   const phase = phases[memory.phase()] ?? 'preflight'
   const sent = memory.stamp()
   const body = JSON.stringify({ epoch, phase, stalled_ms: Math.round(memory.stalledMs()), events: [] })
