@@ -5,6 +5,7 @@ import type { AgentContext, Job, JobFacts, JobRun } from './context.ts'
 import { logFailure } from './log.ts'
 import { peakMemoryBytes } from './peak-memory.ts'
 import { viewOf } from './plan/view-of.ts'
+import { clipError } from './report/clip-error.ts'
 import { runJob } from './run-job.ts'
 
 /** What the agent's own log is needed for: the error's text says too little. */
@@ -41,7 +42,7 @@ function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number
   const plan = decidedView && (facts.searchPlan ? { ...decidedView, search: facts.searchPlan } : decidedView)
   return {
     outcome: error ? outcomeOf(error, facts) : 'succeeded',
-    ...(error ? { code: error.code, message: error.message, hint: error.hint, details: error.details } : {}),
+    ...(error ? clipError(error) : {}),
     ...(facts.engine ? { engine: facts.engine } : {}),
     target_state: facts.targetState,
     ...(facts.receipt ? { receipt: facts.receipt } : {}),

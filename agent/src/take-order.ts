@@ -9,6 +9,7 @@ import { log } from './log.ts'
 import type { AgentOptions } from './open-context.ts'
 import { performJob } from './perform-job.ts'
 import { keepCalling } from './poll/retry-delay.ts'
+import { clipError } from './report/clip-error.ts'
 import { openOutbox } from './report/outbox.ts'
 import { createReporter } from './report/reporter.ts'
 import { startUpload } from './report/upload.ts'
@@ -179,7 +180,7 @@ const peekSchema = z.object({ job: z.object({ id: jobIdSchema, epoch: z.int().po
 
 /** Refusing needs a job's name, which an order that cannot be trusted gives all the same: nothing else is taken from it. */
 async function refuse(options: AgentOptions, token: string, error: SyncError): Promise<void> {
-  const { code, message, hint } = error
+  const { code, message, hint } = clipError(error)
   log('error', message, { code, hint })
   const peeked = peekSchema.safeParse(peek(token))
   if (!peeked.success) return

@@ -37,7 +37,8 @@ export const COMPLETE_MAX_BYTES = 4 * 1024 * 1024
 const epochSchema = z.int().positive()
 /** Free text on the server: an agent may know codes that its control plane does not. */
 const codeSchema = z.string().max(64)
-const textSchema = z.string().max(2000)
+export const TEXT_MAX = 2000
+const textSchema = z.string().max(TEXT_MAX)
 
 export const inventorySchema = z.object({
   name: databaseNameSchema,
@@ -105,6 +106,8 @@ export const receiptSchema = z.object({
 })
 export type Receipt = z.infer<typeof receiptSchema>
 
+export const DETAILS_MAX = 1000
+
 /** The end of a job: the command line prints it, the agent completes with it, the API shows it. */
 export const jobResultSchema = z
   .object({
@@ -112,7 +115,7 @@ export const jobResultSchema = z
     code: codeSchema.optional(),
     message: textSchema.optional(),
     hint: textSchema.optional(),
-    details: z.array(textSchema).max(1000).optional(),
+    details: z.array(textSchema).max(DETAILS_MAX).optional(),
     engine: engineSchema.optional(),
     target_state: targetStateSchema,
     receipt: receiptSchema.optional(),
