@@ -43,11 +43,14 @@ export async function runAgent(options: Omit<AgentOptions, 'opened'> & { setting
         isSettled = true
       }
       await finishJobs(opened, controlPlane, refusedEnds, draining)
-      const { reply, serverDate } = await controlPlane.poll(pollRequest(opened, bootId), stopping)
+      const { reply, serverDate } = await controlPlane.poll(await pollRequest(opened, bootId), stopping)
       failures = 0
       if (!isPublished) isPublished = await publishCatalogue(opened.context, controlPlane, stopping)
       if (reply.order !== undefined) {
+        // Should it throw, a job may be without an end in its journal, as after a crash.
+        isSettled = false
         await takeOrder({ ...options, opened: await settings.current() }, seen, reply.order, serverDate)
+        isSettled = true
         continue
       }
       waitMs = reply.poll_after_ms * (1 - POLL_JITTER + 2 * POLL_JITTER * Math.random())
@@ -63,7 +66,10 @@ export async function runAgent(options: Omit<AgentOptions, 'opened'> & { setting
   }
 }
 
-function pollRequest({ context, trust }: OpenedContext, bootId: string): PollRequest {
+/** As many as a poll may name. The youngest are at the end of the file. */
+const KIDS_MAX = 32
+
+async function pollRequest({ context, trust }: OpenedContext, bootId: string): Promise<PollRequest> {
   const { policy, policySha256, version } = context
   const databases = Object.entries(policy.databases).map(([name, { role, protected: isProtected }]) => ({
     name,
@@ -75,8 +81,15 @@ function pollRequest({ context, trust }: OpenedContext, bootId: string): PollReq
     boot_id: bootId,
     policy: viewPolicy(policy),
     policy_sha256: policySha256,
-    trusted_kids: trust.orderKids(),
+    trusted_kids: (await validKids(trust)).slice(-KIDS_MAX),
     databases,
     running: [],
   }
+}
+
+/** Those that an order may be signed with now: what has expired is not trusted. */
+async function validKids(trust: OpenedContext['trust']): Promise<string[]> {
+  const now = new Date()
+  const kids = trust.orderKids().map(async (kid) => ((await trust.findOrderKey(kid, now)) ? [kid] : []))
+  return (await Promise.all(kids)).flat()
 }

@@ -1,0 +1,189 @@
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { until } from '../../shared/testing/postgres/deadline.ts'
+import { keepLease } from '../src/report/keep-lease.ts'
+import { openLeaseMemory } from '../src/report/lease-memory.ts'
+import { openSmallDisk } from './matrix/small-disk.ts'
+import { makeOrder, newStateDir, startAgent, writeInstallation, type Keys, type RunningAgent } from './trust/agents.ts'
+import { startPlane, type Plane, type Seen } from './trust/plane.ts'
+
+/** What was found by attacking the agent: each of these was a fault. */
+
+const STEP_TIMEOUT_MS = 40_000
+const JOB = 'j4k7q2m9xw1ab'
+
+let stack: AsyncDisposableStack
+let keys: Keys
+let plane: Plane
+let seen: Seen
+let stateDir: string
+/** The first thing that a job does; it ends there. */
+let check: () => Promise<void>
+
+beforeEach(async () => {
+  stack = new AsyncDisposableStack()
+  const dir = await mkdtemp(join(tmpdir(), 'trust-attacks-'))
+  stack.defer(async () => await rm(dir, { recursive: true }))
+  keys = await writeInstallation(dir)
+  plane = stack.use(await startPlane(keys.agent.publicKey))
+  seen = plane.agent('vps1')
+  const made = await newStateDir()
+  stack.defer(async () => await rm(made, { recursive: true }))
+  stateDir = made
+  check = async () => await Promise.reject(new SyncError('storage-failed', 'The bucket was not looked at.'))
+  const stderr = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  stack.defer(() => stderr.mockRestore())
+})
+
+afterEach(async () => await stack.disposeAsync())
+
+async function start(): Promise<RunningAgent> {
+  const env = {
+    ...keys.files,
+    AGENT_ID: 'vps1',
+    AGENT_STATE_DIR: stateDir,
+    S3_ENDPOINT: 'http://127.0.0.1:9',
+    S3_BUCKET: 'archive',
+    S3_ACCESS_KEY_ID: 'id',
+    S3_SECRET_ACCESS_KEY: 'secret',
+  }
+  const store = { check: async () => await check(), listFolders: async (): Promise<string[]> => [] }
+  return await startAgent(env, plane.origin, (opened) => ({
+    ...opened,
+    context: { ...opened.context, store: { ...opened.context.store, ...store } },
+  }))
+}
+
+async function give(): Promise<string> {
+  const params = { kind: 'export', source: 'production' } as const
+  const { token, order } = await makeOrder(keys, { agent: 'vps1', origin: plane.origin, params })
+  seen.orders.push(token)
+  return order.job.id
+}
+
+async function sees(what: string, isSeen: () => boolean): Promise<void> {
+  await until(what, STEP_TIMEOUT_MS, () => (isSeen() ? true : undefined), 20)
+}
+
+test('G18: a job that failed for more reasons than a result may hold ends all the same, and says as many as fit', async () => {
+  const details = Array.from({ length: 1500 }, (_, n) => `public.t${n}: ${'the target lacks a column, '.repeat(100)}`)
+  check = async () =>
+    await Promise.reject(new SyncError('schema-mismatch', 'x'.repeat(3000), { hint: 'y'.repeat(3000), details }))
+  await using _agent = await start()
+  await give()
+  await sees('the end', () => seen.completions.length > 0)
+  const result = seen.completions[0]?.body.result
+  expect(result).toMatchObject({ outcome: 'refused', code: 'schema-mismatch', target_state: 'untouched' })
+  expect(result?.details?.length).toBeGreaterThan(100)
+})
+
+test('G18: a job whose end the disk does not take is settled and told when there is room again, without a restart', async ({
+  skip,
+}) => {
+  const disk = await openSmallDisk(2 * 1024 * 1024)
+  if (typeof disk === 'string') return skip(disk)
+  stack.use(disk)
+  stateDir = join(disk.folder, 'state')
+  let filler: AsyncDisposable | undefined
+  // More than fits into the page that the journal has begun.
+  const details = Array.from({ length: 100 }, (_, n) => `${n} ${'x'.repeat(200)}`)
+  check = async () => {
+    filler = await disk.fill(0)
+    throw new SyncError('storage-failed', 'The bucket was not looked at.', { details })
+  }
+  await using _agent = await start()
+  const job = await give()
+  await sees('the full disk', () => filler !== undefined)
+  await sleep(500)
+  await filler?.[Symbol.asyncDispose]()
+  await sees('the end', () => seen.completions.some((told) => told.job === job))
+  expect(seen.completions[0]?.body.result).toMatchObject({ outcome: 'failed', target_state: 'untouched' })
+})
+
+test('T20: what an agent says of the keys it trusts leaves out those that have expired, and is never more than may be said', async () => {
+  const made = await Promise.all(
+    Array.from({ length: 41 }, async (_, n) => {
+      const { publicKey } = await generateKeyPair('EdDSA', { crv: 'Ed25519', extractable: true })
+      const jwk = await exportJWK(publicKey)
+      const kid = await calculateJwkThumbprint(jwk)
+      return { kid, use: 'order', jwk, ...(n === 20 ? { not_after: '2020-01-01T00:00:00Z' } : {}) }
+    }),
+  )
+  await writeFile(keys.files.TRUST_FILE, JSON.stringify({ keys: made }))
+  await using _agent = await start()
+  await sees('a poll', () => seen.polls.length > 0)
+  const told = seen.polls[0]?.trusted_kids
+  expect(told).not.toContain(made[20]?.kid)
+  // The youngest are added at the end.
+  expect(told).toContain(made.at(-1)?.kid)
+})
+
+test("the lease's thread leaves the first report to the main thread, also when the control plane is away", async () => {
+  let requests = 0
+  const server = createServer((request) => {
+    requests += 1
+    request.socket.destroy()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  stack.defer(() => void server.close())
+  const url = `http://127.0.0.1:${address.port}`
+  const memory = openLeaseMemory()
+  memory.noteMovement()
+  await using _thread = keepLease({
+    caller: async () => await Promise.resolve({ url, agent: 'vps1', key: keys.agent.privateKey, version: '1' }),
+    job: JOB,
+    epoch: 1,
+    memory,
+    onRenewed: () => undefined,
+    onRefused: () => undefined,
+    onEnd: () => undefined,
+  })
+  await sleep(6000)
+  expect(requests).toBe(0)
+})
+
+test("the lease's thread reaches the control plane through the proxy that the environment names", async () => {
+  const asked: string[] = []
+  const proxy = createServer((request, response) => {
+    asked.push(request.url ?? '')
+    response
+      .writeHead(200, { 'content-type': 'application/json' })
+      .end(JSON.stringify({ lease_ms: 90_000, cancel: false, ack_aseq: 0, next_batch_ms: 2000 }))
+  })
+  proxy.on('connect', (request, socket) => {
+    asked.push(request.url ?? '')
+    socket.end()
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  stack.defer(() => void proxy.close())
+  const address = proxy.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  vi.stubEnv('NODE_USE_ENV_PROXY', '1')
+  vi.stubEnv('HTTP_PROXY', `http://127.0.0.1:${address.port}`)
+  stack.defer(() => void vi.unstubAllEnvs())
+  const memory = openLeaseMemory()
+  memory.noteRenewal(memory.stamp(), 2000)
+  memory.noteMovement()
+  const url = 'http://sync.example.invalid'
+  await using _thread = keepLease({
+    caller: async () => await Promise.resolve({ url, agent: 'vps1', key: keys.agent.privateKey, version: '1' }),
+    job: JOB,
+    epoch: 1,
+    memory,
+    onRenewed: () => undefined,
+    onRefused: () => undefined,
+    onEnd: () => undefined,
+  })
+  await until('a request through the proxy', 8000, () => (asked.length > 0 ? true : undefined), 50)
+})
