@@ -101,6 +101,7 @@ async function originOf(queries: Queries, id: string): Promise<(ArchiveOrigin & 
 
 /**
  * The starts on a target that agents count, as far as they came from here: not what was refused, planned only, or put back.
+ * What ended in its preflight may have begun or not: only its agent knows, and decides.
  * A job may wait a day for its start (start_within_seconds), so none that began within a day was asked for before two.
  */
 async function readStarts(queries: Queries, target: string): Promise<{ agent: string; at: Date }[]> {
@@ -108,6 +109,9 @@ async function readStarts(queries: Queries, target: string): Promise<{ agent: st
     `select agent, started_at as at from multiboard.jobs
      where created_at > now() - interval '2 days' and started_at > now() - interval '1 day'
        and kind in ('sync', 'restore') and params ->> 'target' = $1 and not params ? 'dry_run' and state <> 'refused'
+       and not (
+         state in ('failed', 'canceled') and target_state = 'untouched' and coalesce(phase, 'preflight') = 'preflight'
+       )
        and not exists (
          select from multiboard.archives
          where archives.id = jobs.params ->> 'archive' and summary ->> 'kind' = 'safety-backup'
