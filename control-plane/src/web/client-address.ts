@@ -3,6 +3,7 @@ import type { Context } from 'hono'
 
 // Who has one IPv6 address has 2^64 of them.
 const IPV6_GROUPS = 4
+const IPV6_GROUPS_OF_ALL = 8
 
 /**
  * Where a request comes from, for counting strangers' calls. `header` is the one that a proxy of ours sets (of a list,
@@ -14,9 +15,11 @@ export function clientAddress(c: Context, header: string | undefined): string {
 }
 
 function networkOf(address: string): string {
-  if (!isIPv6(address) || address.startsWith('::ffff:')) return address
-  // What :: leaves out stands in the middle: good enough to share a limit by.
-  return `${address.split(':').slice(0, IPV6_GROUPS).join(':')}::/64`
+  if (!isIPv6(address) || /^::ffff:/i.test(address)) return address
+  const [before = [], after = []] = address.split('::').map((part) => part.split(':').filter((group) => group !== ''))
+  const zeros = Array.from({ length: Math.max(0, IPV6_GROUPS_OF_ALL - before.length - after.length) }, () => '0')
+  const network = [...before, ...zeros, ...after].slice(0, IPV6_GROUPS)
+  return `${network.map((group) => Number.parseInt(group, 16).toString(16)).join(':')}::/64`
 }
 
 /** Under Node; functions tell by a header. */
