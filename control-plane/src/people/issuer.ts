@@ -16,6 +16,10 @@ const PINNED_MAX_AGE_S = 300
 // Issuers set exp themselves; this only bounds those that set it to years.
 const REMOTE_MAX_AGE_S = 86_400
 
+const NAME_MAX_LENGTH = 60
+/** What stands before the names of tokens and agents. */
+const taken: readonly string[] = ['token', 'agent']
+
 const roleSchema = z.enum(roles)
 
 const publicJwkSchema = z
@@ -40,7 +44,7 @@ const issuerSchema = z
     name: z
       .string()
       .regex(/^[A-Za-z0-9.-]{1,60}$/, 'letters, digits, dots and hyphens')
-      .refine((name) => !['token', 'agent'].includes(name), 'is taken')
+      .refine((name) => !taken.includes(name), 'is taken')
       .optional(),
     audience: z.string().min(1),
     jwks_url: jwksUrlSchema.optional(),
@@ -74,6 +78,8 @@ const issuerSchema = z
       maxAgeS: max_age_seconds ?? (isPinned ? PINNED_MAX_AGE_S : REMOTE_MAX_AGE_S),
     }
   })
+  // Also of a name that nobody chose: with the subject it must fit into an order, and be no token's nor agent's.
+  .refine(({ name }) => name.length <= NAME_MAX_LENGTH && !taken.includes(name), 'needs a name of its own: set name')
 
 export const issuersSchema = z
   .array(issuerSchema)
