@@ -42,7 +42,7 @@ export async function runAgent(options: Omit<AgentOptions, 'opened'> & { setting
         await settleUnfinished(opened.context, draining)
         isSettled = true
       }
-      await finishJobs(opened, controlPlane, refusedEnds, draining)
+      await finishJobs(opened, controlPlane, refusedEnds, draining, options.tellForMs)
       const { reply, serverDate } = await controlPlane.poll(await pollRequest(opened, bootId), stopping)
       failures = 0
       if (!isPublished) isPublished = await publishCatalogue(opened.context, controlPlane, stopping)

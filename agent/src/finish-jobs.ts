@@ -4,11 +4,17 @@ import type { OpenedContext } from './open-context.ts'
 import type { ControlPlane } from './poll/control-plane-client.ts'
 import { listOutboxes, openOutbox } from './report/outbox.ts'
 import { startUpload } from './report/upload.ts'
-import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 
 // An end that was refused for a reason we do not understand is told again, but not at every poll.
 const FIRST_DELAY_MS = 5_000
 const MAX_DELAY_MS = 300_000
+
+/**
+ * What is wrong with telling one end alone, as a proxy to which it is too large, must not keep the agent from polling.
+ * Long enough for a full outbox and a control plane that starts cold.
+ */
+export const TELL_FOR_MS = 120_000
 
 /** The ends that were refused: how often, and when they are told again (performance.now()). */
 export type RefusedEnds = Map<string, { times: number; againAtMs: number }>
@@ -24,6 +30,7 @@ export async function finishJobs(
   controlPlane: ControlPlane,
   refusedEnds: RefusedEnds,
   signal: AbortSignal,
+  tellForMs: number = TELL_FOR_MS,
 ): Promise<void> {
   for (const { job, epoch } of await listOutboxes(context.stateDir)) {
     const refused = refusedEnds.get(job)
@@ -42,14 +49,15 @@ export async function finishJobs(
       onTrouble: (error) => log('warning', error.message, { job, code: error.code, hint: error.hint }),
       redact,
     })
+    const late = AbortSignal.timeout(tellForMs)
     try {
-      await upload.complete(result, signal)
+      await upload.complete(result, AbortSignal.any([signal, late]))
       refusedEnds.delete(job)
     } catch (thrown) {
       // Stopped in the middle: the next boot goes on.
       signal.throwIfAborted()
-      const error = toSyncError(thrown)
-      if (error.retryable) throw error
+      const error = late.aborted ? notTaken() : toSyncError(thrown)
+      if (error.retryable && !late.aborted) throw error
       const times = (refused?.times ?? 0) + 1
       const delayMs = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (times - 1))
       refusedEnds.set(job, { times, againAtMs: performance.now() + delayMs })
@@ -57,4 +65,12 @@ export async function finishJobs(
       log('warning', "A job's end was not taken by the control plane.", { job, code, hint, details })
     }
   }
+}
+
+/** The end of a job was told long enough for now. */
+export function notTaken(): SyncError {
+  return new SyncError('control-plane-unreachable', "The control plane has not taken the job's end in time.", {
+    hint: 'It is kept and told again between polls. Look at what stands in front of the control plane: it must let 4 MiB pass.',
+    retryable: true,
+  })
 }

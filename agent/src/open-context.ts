@@ -25,6 +25,8 @@ export interface AgentOptions {
   draining: AbortSignal
   /** Second signal: stop now; the running job is canceled, unless it is committing. */
   stopping: AbortSignal
+  /** How long the end of one job may keep the agent from polling; tests put in their own. */
+  tellForMs?: number
 }
 
 /** Reads everything the agent is configured with. Throws `config-invalid`, `key-missing`. Connects to nothing. */

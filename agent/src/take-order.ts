@@ -4,6 +4,7 @@ import { jobIdSchema } from '@multiboard-sync/shared/job'
 import { ORDER_MAX_AGE_S, type Order } from '@multiboard-sync/shared/order'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { newFacts } from './context.ts'
+import { notTaken, TELL_FOR_MS } from './finish-jobs.ts'
 import { openJournal, readJournaled, readStarts } from './journal/journal.ts'
 import { log } from './log.ts'
 import type { AgentOptions } from './open-context.ts'
@@ -106,7 +107,7 @@ async function runOrder(options: AgentOptions, token: string, order: Order): Pro
   )
   await journal.record('finished', { result })
   log('info', 'A job has ended.', { job: id, outcome: result.outcome, target_state: result.target_state })
-  using patience = tellUntil(draining, stopping)
+  using patience = tellUntil(draining, stopping, options.tellForMs)
   await tellEnd(handle.complete(result, patience.signal), id)
 }
 
@@ -148,10 +149,16 @@ function notHeard(cause?: unknown): SyncError {
   )
 }
 
-/** Ends some time after a stop was asked for, counted from the stop or, where it came earlier, from now. */
-function tellUntil(draining: AbortSignal, stopping: AbortSignal): Disposable & { signal: AbortSignal } {
+/** Ends some time after a stop was asked for, counted from the stop or, where it came earlier, from now; and after `tellForMs`. */
+function tellUntil(
+  draining: AbortSignal,
+  stopping: AbortSignal,
+  tellForMs: number = TELL_FOR_MS,
+): Disposable & { signal: AbortSignal } {
   const late = new AbortController()
   const owned = new DisposableStack()
+  const timer = setTimeout(() => late.abort(notTaken()), tellForMs)
+  owned.defer(() => clearTimeout(timer))
   const limit = (signal: AbortSignal, afterMs: number): void => {
     const start = (): void => {
       const timer = setTimeout(() => late.abort(signal.reason), afterMs)

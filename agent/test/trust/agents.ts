@@ -63,6 +63,7 @@ export async function startAgent(
   env: Record<string, string>,
   origin: string,
   change: (opened: OpenedContext) => OpenedContext = (opened) => opened,
+  more: { tellForMs?: number } = {},
 ): Promise<RunningAgent> {
   const agentEnv = readEnv(env)
   const opened = await openContext(agentEnv)
@@ -81,6 +82,7 @@ export async function startAgent(
     issuer: origin,
     draining: draining.signal,
     stopping: stopping.signal,
+    ...more,
   })
   ended.catch(() => undefined)
   return {
