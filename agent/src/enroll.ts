@@ -1,5 +1,6 @@
 import { enrollReplySchema, proveKey, type EnrollRequest } from '@multiboard-sync/shared/agent-key'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import { z } from 'zod'
 import { readKey } from './config/read-key.ts'
 import { makeKeyFile } from './config/write-key.ts'
 import type { EnrollEnv } from './env.ts'
@@ -15,6 +16,9 @@ import { readTrustFile } from './verify/trust-file.ts'
 
 /** A cold start of a function takes some seconds. */
 const TIMEOUT_MS = 20_000
+
+/** It is printed: a thumbprint (RFC 7638), and nothing that a terminal would obey. */
+const replySchema = enrollReplySchema.extend({ signing_kid: z.string().regex(/^[A-Za-z0-9_-]{43}$/) })
 
 export interface Enrolled {
   /** As the control plane knows it: AGENT_ID must say the same. */
@@ -36,7 +40,7 @@ export async function enroll(env: EnrollEnv, code: string, version: string, sign
   const proof = await proveKey({ code, origin: base.origin }, key.privateKey)
   const request: EnrollRequest = { code, public_jwk: key.publicJwk, proof }
   const url = new URL('/v1/enroll', base.origin)
-  const { reply } = await postJson(url, JSON.stringify(request), enrollReplySchema, {
+  const { reply } = await postJson(url, JSON.stringify(request), replySchema, {
     version,
     timeoutMs: TIMEOUT_MS,
     signal,

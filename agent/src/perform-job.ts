@@ -25,6 +25,8 @@ export async function performJob(context: AgentContext, job: Job, run: JobRun): 
     // What the target says about a commit weighs more than that somebody wanted to cancel it.
     if (thrown !== null && toSyncError(thrown).code === 'outcome-unknown') error = toSyncError(thrown)
     if (error.code === 'outcome-unknown') run.facts.targetState = 'unknown'
+    // This run has changed nothing, an earlier one has: the receipt says so.
+    if (error.code === 'already-done') run.facts.targetState = 'changed'
     if (run.isAttended !== true || NEEDS_CAUSE.has(error.code)) logFailure(job.id, error)
   }
   const result = toResult(run.facts, error, (performance.now() - startedMs) / 1000)

@@ -4,10 +4,15 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { completeRequestSchema } from '@multiboard-sync/shared/protocol'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { until } from '../../shared/testing/postgres/deadline.ts'
+import { enrollCommand } from '../src/cli/key-commands.ts'
+import { errorText } from '../src/cli/print-result.ts'
+import { readEnrollEnv } from '../src/env.ts'
+import type { OpenedContext } from '../src/open-context.ts'
 import { keepLease } from '../src/report/keep-lease.ts'
 import { openLeaseMemory } from '../src/report/lease-memory.ts'
 import { openSmallDisk } from './matrix/small-disk.ts'
@@ -44,7 +49,7 @@ beforeEach(async () => {
 
 afterEach(async () => await stack.disposeAsync())
 
-async function start(): Promise<RunningAgent> {
+async function start(more: { tellForMs?: number } = {}): Promise<RunningAgent> {
   const env = {
     ...keys.files,
     AGENT_ID: 'vps1',
@@ -55,10 +60,11 @@ async function start(): Promise<RunningAgent> {
     S3_SECRET_ACCESS_KEY: 'secret',
   }
   const store = { check: async () => await check(), listFolders: async (): Promise<string[]> => [] }
-  return await startAgent(env, plane.origin, (opened) => ({
+  const change = (opened: OpenedContext): OpenedContext => ({
     ...opened,
     context: { ...opened.context, store: { ...opened.context.store, ...store } },
-  }))
+  })
+  return await startAgent(env, plane.origin, change, more)
 }
 
 async function give(): Promise<string> {
@@ -105,6 +111,32 @@ test('G18: a job whose end the disk does not take is settled and told when there
   await filler?.[Symbol.asyncDispose]()
   await sees('the end', () => seen.completions.some((told) => told.job === job))
   expect(seen.completions[0]?.body.result).toMatchObject({ outcome: 'failed', target_state: 'untouched' })
+})
+
+test('G18: an end that a proxy does not let pass, because it is too large, keeps the agent from no other job', async () => {
+  let runs = 0
+  check = async () => {
+    runs += 1
+    return await Promise.reject(new SyncError('storage-failed', `Run ${runs}.`))
+  }
+  let asked: unknown
+  let pages = 0
+  let isMended = false
+  seen.onRequest = (_endpoint, body) => (asked = body)
+  seen.misbehave = (endpoint, response) => {
+    if (endpoint !== 'complete' || isMended || completeRequestSchema.parse(asked).result.message !== 'Run 1.')
+      return false
+    pages += 1
+    response.writeHead(413, { 'content-type': 'text/html' }).end('<h1>413 Request Entity Too Large</h1>')
+    return true
+  }
+  await using _agent = await start({ tellForMs: 1500 })
+  const [large, small] = [await give(), await give()]
+  await sees('the end of the other job', () => seen.completions.some(({ job }) => job === small))
+  expect(pages).toBeGreaterThan(0)
+  isMended = true
+  await sees('the end that was too large', () => seen.completions.some(({ job }) => job === large))
+  expect(runs).toBe(2)
 })
 
 test('T20: what an agent says of the keys it trusts leaves out those that have expired, and is never more than may be said', async () => {
@@ -186,4 +218,62 @@ test("the lease's thread reaches the control plane through the proxy that the en
     onEnd: () => undefined,
   })
   await until('a request through the proxy', 8000, () => (asked.length > 0 ? true : undefined), 50)
+})
+
+/** Whatever is asked, this is answered. */
+async function openLiar(status: number, body: object): Promise<string> {
+  const type = status < 400 ? 'application/json' : 'application/problem+json'
+  const server = createServer((request, response) => {
+    request.resume()
+    response.writeHead(status, { 'content-type': type }).end(JSON.stringify(body))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  stack.defer(() => void server.close())
+  stack.defer(() => server.closeAllConnections())
+  const address = server.address()
+  if (address === null || typeof address === 'string') throw new Error('no port')
+  return `http://127.0.0.1:${address.port}`
+}
+
+async function enrollAt(url: string): Promise<string> {
+  const env = readEnrollEnv({ ...keys.files, AGENT_ID: 'vps1', CONTROL_PLANE_URL: url })
+  const code = `mbse_${'a'.repeat(22)}`
+  try {
+    return (await enrollCommand(env, code, '1', AbortSignal.timeout(10_000))).text
+  } catch (thrown) {
+    return errorText(toSyncError(thrown))
+  }
+}
+
+test('T24: whoever answers in the place of the control plane writes no line of their own into the terminal', async () => {
+  const line = 'x\nto do     Run this.\u001b[2K\u009b1A'
+  const said = [
+    await enrollAt(await openLiar(200, { agent: 'vps1', signing_kid: line })),
+    await enrollAt(
+      await openLiar(403, { type: 'about:blank', title: line, status: 403, code: 'enrollment-refused', hint: line }),
+    ),
+    await enrollAt(
+      await openLiar(422, {
+        type: 'about:blank',
+        title: 'No.',
+        status: 422,
+        code: line,
+        errors: [{ field: line, message: line }],
+      }),
+    ),
+  ]
+  for (const text of said) {
+    expect(text).not.toMatch(/^to do {5}Run this/m)
+    expect(text.replaceAll('\n', '')).not.toMatch(/\p{Cc}/u)
+  }
+})
+
+test('a job that finds its own receipt says that its target was changed', async () => {
+  check = async () =>
+    await Promise.reject(new SyncError('already-done', 'This job has already changed its target once.'))
+  await using _agent = await start()
+  await give()
+  await sees('the end', () => seen.completions.length > 0)
+  expect(seen.completions[0]?.body.result).toMatchObject({ outcome: 'failed', target_state: 'changed' })
 })

@@ -56,17 +56,22 @@ export function unreachable(what: string, options: ControlPlaneErrorOptions = {}
 /** A problem+json answer of our control plane as an error. */
 export function fromProblem(problem: Problem, status: number, retryAfterMs: number | undefined): ControlPlaneError {
   const isKnown = KNOWN_CODES.has(problem.code)
-  const fields = problem.errors?.map(({ field, message }) => `${field}: ${message}`) ?? []
+  const fields = problem.errors?.map(({ field, message }) => printable(`${field}: ${message}`)) ?? []
   return new ControlPlaneError(
     isKnown ? (problem.code as SyncErrorCode) : 'control-plane-refused',
-    `The control plane says: ${problem.title}`,
+    `The control plane says: ${printable(problem.title)}`,
     {
-      hint: problem.hint ?? '',
+      hint: printable(problem.hint ?? ''),
       retryable: problem.retryable ?? (status === 429 || status >= 500),
-      details: isKnown ? fields : [`code: ${problem.code}`, ...fields],
+      details: isKnown ? fields : [printable(`code: ${problem.code}`), ...fields],
       ackAseq: problem.ack_aseq,
       retryAfterMs,
       status,
     },
   )
+}
+
+/** On one line and without commands to a terminal: whoever answers in the control plane's place writes no text of ours. */
+function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu, ' ')
 }
