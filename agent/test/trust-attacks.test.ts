@@ -4,6 +4,7 @@ import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { viewPolicy } from '@multiboard-sync/shared/policy-view'
 import { completeRequestSchema } from '@multiboard-sync/shared/protocol'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { calculateJwkThumbprint, exportJWK, generateKeyPair } from 'jose'
@@ -11,11 +12,14 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { until } from '../../shared/testing/postgres/deadline.ts'
 import { enrollCommand } from '../src/cli/key-commands.ts'
 import { errorText } from '../src/cli/print-result.ts'
-import { readEnrollEnv } from '../src/env.ts'
-import type { OpenedContext } from '../src/open-context.ts'
+import { readEnrollEnv, readEnv } from '../src/env.ts'
+import { openContext, type OpenedContext } from '../src/open-context.ts'
+import { connectControlPlane } from '../src/poll/control-plane-client.ts'
 import { keepLease } from '../src/report/keep-lease.ts'
 import { openLeaseMemory } from '../src/report/lease-memory.ts'
 import { openSmallDisk } from './matrix/small-disk.ts'
+import { openControl } from './road/control.ts'
+import { openWorld } from './road/world.ts'
 import { makeOrder, newStateDir, startAgent, writeInstallation, type Keys, type RunningAgent } from './trust/agents.ts'
 import { startPlane, type Plane, type Seen } from './trust/plane.ts'
 
@@ -276,4 +280,29 @@ test('a job that finds its own receipt says that its target was changed', async 
   await give()
   await sees('the end', () => seen.completions.length > 0)
   expect(seen.completions[0]?.body.result).toMatchObject({ outcome: 'failed', target_state: 'changed' })
+})
+
+test('T9, G5: a report that was overtaken on its way takes back no swap: it is too late to cancel, and a lost job may have changed its target', async () => {
+  const world = stack.use(await openWorld())
+  const control = stack.use(await openControl(world))
+  await using opened = await openContext(readEnv({ ...world.env, ...control.env }))
+  const { context, key, trust } = opened
+  const { privateKey } = key
+  const url = control.env.CONTROL_PLANE_URL
+  const agent = connectControlPlane({ url, agent: context.agent, key: privateKey, version: '1' })
+  const signal = AbortSignal.timeout(STEP_TIMEOUT_MS)
+  const { policy, policySha256: policy_sha256 } = context
+  const about = { version: '1', boot_id: 'boot', policy: viewPolicy(policy), policy_sha256 }
+  const poll = async () =>
+    await agent.poll({ ...about, trusted_kids: trust.orderKids(), databases: [], running: [] }, signal)
+  await poll()
+  const { id } = await control.ask({ kind: 'sync', source: 'production', target: 'staging' })
+  expect((await poll()).reply.order).toBeDefined()
+  await agent.accept(id, { epoch: 1, verdict: 'accepted' }, signal)
+  await agent.report(id, { epoch: 1, phase: 'swapping', stalled_ms: 0, events: [] }, signal)
+  // Of the lease's thread, sent before and on another connection.
+  await agent.report(id, { epoch: 1, phase: 'exporting', stalled_ms: 0, events: [] }, signal)
+  expect(await control.call('POST', `/v1/jobs/${id}/cancel`)).toMatchObject({ status: 409, body: { code: 'too-late' } })
+  await control.letLapse(id)
+  expect(await control.job(id)).toMatchObject({ state: 'lost', target_state: 'unknown' })
 })

@@ -1,5 +1,5 @@
 import type { AgentEvent } from '@multiboard-sync/shared/event'
-import { nextState } from '@multiboard-sync/shared/job-state'
+import { isTooLateToCancel, nextState } from '@multiboard-sync/shared/job-state'
 import type { ReportReply, ReportRequest } from '@multiboard-sync/shared/protocol'
 import { appendAudit } from '../audit/append-audit.ts'
 import type { ControlPlane } from '../control-plane.ts'
@@ -36,7 +36,10 @@ export async function reportJob(
       lease.leaseMs,
       lease.graceMs,
       state,
-      request.phase,
+      // A renewal of the agent's other thread, sent before, may be overtaken on its way: what has begun to swap has.
+      job.phase !== null && isTooLateToCancel(job.phase) && !isTooLateToCancel(request.phase)
+        ? job.phase
+        : request.phase,
       // An agent asleep for weeks must not overflow the column.
       Math.min(request.stalled_ms, 2 ** 31 - 1),
       request.progress ? JSON.stringify(request.progress) : null,
