@@ -106,8 +106,9 @@ ${name(made.trustFile)}
 ${name(made.agentKeyFile)}
     Private. Move it to the agent's machine; AGENT_KEY_FILE names it.
 ${name(made.agentPublicFile)}
-    The agent's public key. Tell it to the control plane, once, with the agent's AGENT_ID:
-    curl -X POST "$PUBLIC_URL/v1/agents" -H "authorization: Bearer $ADMIN_TOKEN" \\
+    The agent's public key. Tell it to the control plane, once, with the agent's AGENT_ID and the token of an admin
+    (or leave both of the agent's files, and let \`pnpm agent enroll --code …\` make a key on the agent's machine):
+    curl -X POST "$PUBLIC_URL/v1/agents" -H "authorization: Bearer $TOKEN" \\
       -H "content-type: application/json" -d "{\\"id\\":\\"$AGENT_ID\\",\\"public_jwk\\":$(cat ${name(made.agentPublicFile)})}"
 
 Keep a copy of the private keys where only you can read it. Do not commit them.`
@@ -131,6 +132,7 @@ If the old key was stolen, do step 3 first: orders are refused until step 2 is d
 }
 
 async function run(args: string[]): Promise<string> {
+  if (args.includes('--help') || args.includes('-h')) return USAGE
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,

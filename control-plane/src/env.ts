@@ -41,10 +41,11 @@ const jsonSchema = textSchema.transform((text, context) => {
   }
 })
 
+const notKey = 'is not a private Ed25519 key as a JWK'
 const jwkSchema = jsonSchema.pipe(
   z.looseObject(
-    { kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string(), d: z.string() },
-    'is not a private Ed25519 key as a JWK',
+    { kty: z.literal('OKP', notKey), crv: z.literal('Ed25519', notKey), x: z.string(notKey), d: z.string(notKey) },
+    notKey,
   ),
 )
 

@@ -47,7 +47,11 @@ export async function removeKey(trustFile: string, kid: string): Promise<void> {
 }
 
 async function changeTrust(path: string, change: (keys: Entry[]) => Entry[]): Promise<void> {
-  const before = await readFile(path, 'utf8')
+  const before = await readFile(path, 'utf8').catch((cause: NodeJS.ErrnoException) => {
+    if (cause.code !== 'ENOENT') throw cause
+    // No file is begun here: one under a mistyped name would change nothing for the agent, and look as if it had.
+    throw new Error(`there is no ${path}; name the agent's TRUST_FILE, or begin one: echo '{"keys":[]}' > ${path}`)
+  })
   await parseTrustFile(before)
   const { keys } = JSON.parse(before) as { keys: Entry[] }
   const text = `${JSON.stringify({ keys: change(keys) }, undefined, 2)}\n`
