@@ -1,5 +1,6 @@
 import { toSyncError, SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Context } from 'hono'
+import { routeOf } from './log-request.ts'
 import { describeError, type Log } from './log.ts'
 import { problemResponse } from './problem.ts'
 
@@ -8,14 +9,14 @@ export function answerError(error: Error, c: Context<{ Variables: { requestId: s
   const known = error instanceof SyncError ? error : internal(error)
   const request = c.get('requestId')
   if (known.code === 'internal') {
-    const { method, path } = c.req
-    log({ level: 'error', event: 'request-failed', request, method, path, ...describeError(error) })
+    const { method } = c.req
+    log({ level: 'error', event: 'request-failed', request, method, route: routeOf(c), ...describeError(error) })
   }
   return problemResponse(known, request)
 }
 
-/** Most often our database away: no text of it leaves; the same call may succeed later. */
-function internal(cause: unknown): SyncError {
+/** What nobody foresaw. Most often our database away: no text of it leaves; the same call may succeed later. */
+export function internal(cause: unknown): SyncError {
   const { code } = toSyncError(cause)
   return new SyncError(code, 'The control plane could not answer.', {
     hint: "Try again; if it stays, look for the request's id in the control plane's log.",

@@ -1,3 +1,4 @@
+import type { Context } from 'hono'
 import { createMiddleware } from 'hono/factory'
 import type { RequestIdVariables } from 'hono/request-id'
 import { matchedRoutes } from 'hono/route'
@@ -11,15 +12,19 @@ export function logRequest(log: Log) {
   return createMiddleware<{ Variables: RequestIdVariables }>(async function logged(c, next) {
     const startedAt = performance.now()
     await next()
-    const route = matchedRoutes(c).findLast(({ method }) => method !== 'ALL')
     log({
       level: 'info',
       event: 'request',
       request: c.get('requestId'),
       method: c.req.method,
-      route: route?.path ?? 'none',
+      route: routeOf(c),
       status: c.res.status,
       ms: Math.round(performance.now() - startedAt),
     })
   })
+}
+
+/** The pattern of what was called. */
+export function routeOf(c: Context): string {
+  return matchedRoutes(c).findLast(({ method }) => method !== 'ALL')?.path ?? 'none'
 }
