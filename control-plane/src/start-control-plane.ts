@@ -9,6 +9,7 @@ import { openApp } from './open-app.ts'
 import { makeFirstToken } from './people/first-token.ts'
 import { migrate, migrationFailed } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
+import { answerUnreadable } from './web/answer-unreadable.ts'
 import { closeServer } from './web/close-server.ts'
 import { describeError, logToStderr, type Log } from './web/log.ts'
 
@@ -76,7 +77,12 @@ export async function startControlPlane(options: StartOptions): Promise<RunningC
     log,
   })
   const firstToken = await makeFirstToken({ ...options, database })
-  ready.resolve(getRequestListener(app.fetch, { overrideGlobalObjects: false }))
+  ready.resolve(
+    getRequestListener(app.fetch, {
+      overrideGlobalObjects: false,
+      errorHandler: (error) => answerUnreadable(error, log),
+    }),
+  )
   const resources = started.move()
   const close = async () => await resources.disposeAsync()
   return { url, kid, firstToken: firstToken?.token, close, [Symbol.asyncDispose]: close }
