@@ -260,6 +260,15 @@ test('G16: a request whose twin is still at work after seconds is told to come b
   expect((await here.person('POST', '/v1/jobs', sync, { 'idempotency-key': 'at-work' })).status).toBe(201)
 })
 
+test('T20: when the clock of the database is set back, nobody is held up for calls that were counted before', async () => {
+  await using here = await startSurroundings({ limits: { person: 5, agent: 5, stranger: 5 } })
+  const person = await here.person('GET', '/v1/me')
+  expect(person.status).toBe(200)
+  const client = await here.database.client()
+  await client.query("update multiboard.rate_limits set window_start = now() + interval '1 hour', calls = 1000")
+  expect((await here.person('GET', '/v1/me')).status).toBe(200)
+})
+
 test('T19: who calls too often is told how long to wait, and nobody else is', async () => {
   await using limited = await startSurroundings({
     limits: { person: 30, agent: 12, stranger: 10 },

@@ -40,7 +40,8 @@ export async function openLane(urlOf: (name: 'control' | 't1' | 't2') => string)
     vacuum: async () => void (await control.query('vacuum multiboard.agents, multiboard.jobs, multiboard.events')),
     clear: async () => {
       await control.query(
-        'delete from multiboard.events; delete from multiboard.jobs; delete from multiboard.target_fences',
+        `delete from multiboard.events; delete from multiboard.jobs; delete from multiboard.target_fences;
+         delete from multiboard.rate_limits`,
       )
       for (const { pool } of targets.values()) {
         const client = await pool.take()

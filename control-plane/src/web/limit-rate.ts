@@ -28,6 +28,9 @@ export interface Counted {
   wait_s: number
 }
 
+/** A minute that begins in the future was counted before the server's clock was set back. */
+const IS_CURRENT = "known.window_start > now() - interval '1 minute' and known.window_start <= now()"
+
 /**
  * A statement that counts one call of `key` (an SQL expression of type text) and returns a row of Counted. Now and then
  * it removes what has not called for an hour.
@@ -35,8 +38,8 @@ export interface Counted {
 export const countCall = (key: string): string => `
   insert into multiboard.rate_limits as known (key, window_start, calls) values (${key}, now(), 1)
   on conflict (key) do update set
-    calls = case when known.window_start > now() - interval '1 minute' then known.calls + 1 else 1 end,
-    window_start = case when known.window_start > now() - interval '1 minute' then known.window_start else now() end
+    calls = case when ${IS_CURRENT} then known.calls + 1 else 1 end,
+    window_start = case when ${IS_CURRENT} then known.window_start else now() end
   returning calls, ceil(extract(epoch from window_start + interval '1 minute' - now()))::integer as wait_s
 `
 
