@@ -46,7 +46,9 @@ export function requireAgent({ database, origin }: ControlPlane) {
     const facts = { method: c.req.method, path: `${pathname}${search}`, body, origin }
     const proven = row && (await verifyByKeys(row, authorization, facts, id))
     if (!proven)
-      throw new SyncError('unauthorized', "The request is not signed by a key of this control plane's agents.")
+      throw new SyncError('unauthorized', "The request is not signed by a key of this control plane's agents.", {
+        hint: "`pnpm agent doctor` on the agent tells more. Check AGENT_ID, CONTROL_PLANE_URL and the agent's clock.",
+      })
     if (row.state === 'revoked') throw revoked()
     c.set('agent', { id, body, ...proven })
     await next()
