@@ -17,7 +17,8 @@ export const agentEventSchema = z.object({
   aseq: z.int().positive(),
   type: z.string().regex(/^[a-z]+(\.[a-z-]+)+$/),
   level: levelSchema,
-  at: z.iso.datetime(),
+  // PostgreSQL knows no year 0.
+  at: z.iso.datetime().refine((at) => at >= '1970', 'no time of an event'),
   data: z.record(z.string(), jsonSchema).refine((data) => JSON.stringify(data).length <= EVENT_DATA_MAX_BYTES, {
     message: `at most ${EVENT_DATA_MAX_BYTES} bytes`,
   }),
