@@ -9,16 +9,25 @@ const TMPFS = 0x01021994
 const ENOUGH_BYTES = 6e9
 
 const MATRIX = 'agent/test/matrix/**/*.test.ts'
-/** What a swap keeps, refuses and survives, the sample databases, and a store of another make: too much for every day. */
+/**
+ * What a swap keeps, refuses and survives, crashes and outages, the sample databases, and a store of another make: too much
+ * for every day.
+ */
 const SWAP = [
   'agent/test/scenarios.test.ts',
+  'agent/test/road-crash.test.ts',
+  'agent/test/road-outage.test.ts',
   'agent/test/swap-!(stage-small).test.ts',
   'agent/test/road-samples.test.ts',
   'agent/test/swift.test.ts',
 ]
 
 /** Long runs against what may not be trusted: histories of crashes, connections that are killed, forged orders. */
-const TRUST = ['{agent,control-plane}/test/trust-*.test.ts']
+const TRUST = [
+  '{agent,control-plane}/test/trust-*.test.ts',
+  'agent/test/{success,policy-pinned,keys,lease-thread}.test.ts',
+  'control-plane/test/{bundle,ticket,replay,plans}.test.ts',
+]
 
 /** The search index: mapping, reindexing, and what a search server does wrong. */
 const SEARCH = ['agent/test/search-*.test.ts', 'shared/test/typesense-*.test.ts']
