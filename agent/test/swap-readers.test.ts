@@ -185,9 +185,21 @@ describe('Test 1: a transaction that began before the load', () => {
 })
 
 it('Test 13: D2, D4: with five long readers and a locker like autovacuum, the others wait a quarter of a second an attempt', async () => {
-  await using target = await openTarget(2)
+  // A server of its own: a long writing transaction of another test would age the readers' snapshots, and the gate for old
+  // snapshots would speak before the locks do.
+  await using server = await startPostgres()
+  await using clients = new AsyncDisposableStack()
+  const connect = async (): Promise<pg.Client> => {
+    const client = new pg.Client({ connectionString: server.url('postgres'), application_name: 'test' })
+    await client.connect()
+    clients.defer(async () => await client.end())
+    return client
+  }
+  await (await connect()).query(shop('old', 1000))
+  await world.writePolicy(`${POLICY}limits: { lock_attempts: 2 }\n`)
+  const target = { url: server.url('postgres'), env: envOf(server.url('postgres')) }
   const before = await readTarget(target.url)
-  const inTheWay = await Promise.all(Array.from({ length: 6 }, async () => await target.client()))
+  const inTheWay = await Promise.all(Array.from({ length: 6 }, connect))
   const locks = inTheWay.map((_, n) =>
     n === 0
       ? 'begin; lock table public.b in share update exclusive mode'
