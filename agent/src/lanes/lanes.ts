@@ -1,0 +1,146 @@
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import type { Session } from '../postgres/session.ts'
+import type { Trace, WorkKind } from './trace.ts'
+
+/*
+ * The connections of a job, and who may work on them: copies, checksums, the safety backup, indexes and keys share so many
+ * lanes, and a lane has one connection to a database at a time.
+ *
+ * Promises: what waits longest to be followed by other work goes first (`urgency`); after the first failure nothing begins,
+ * what runs is stopped through `signal`, and every call fails with that same failure; each piece of work is in the trace.
+ * Never: holds more connections to a database than there are lanes, or begins work inside of work (it could wait for itself).
+ */
+
+export interface Task {
+  kind: WorkKind
+  /** A table, index or key, as events name it. */
+  name: string
+  /** Expected seconds from its begin to the end of the last that waits for it. Only the order among tasks matters. */
+  urgency: number
+}
+
+/** A way to open sessions of one kind. The same object: the same kind. */
+export interface Door {
+  /** The agent's name of the database. */
+  database: string
+  open: (signal: AbortSignal) => Promise<Session>
+}
+
+export interface Lane {
+  /** From 1. */
+  readonly number: number
+  /** The lane's session of this kind; another kind's to the same database is closed first. Throws as the door's open(). */
+  session(door: Door): Promise<Session>
+  /** Cuts the session of this kind, if there is one: a COPY that was stopped, or a broken connection, leaves it unusable. */
+  drop(door: Door): void
+}
+
+export interface Lanes extends AsyncDisposable {
+  readonly count: number
+  /** Aborted by the job's own signal, and by the first failure. */
+  readonly signal: AbortSignal
+  /** Waits for a lane, works, gives it back. After a failure of any task: that failure. */
+  run<T>(task: Task, work: (lane: Lane) => Promise<T>): Promise<T>
+}
+
+interface Waiting {
+  urgency: number
+  start: (lane: OwnedLane) => void
+  fail: (reason: unknown) => void
+}
+
+interface OwnedLane extends Lane {
+  end(isWhole: boolean): Promise<void>
+}
+
+/** Opens no connection yet. Disposing closes all of them, politely unless something failed. */
+export function openLanes(options: { count: number; signal: AbortSignal; trace: Trace }): Lanes {
+  const { count, trace } = options
+  const failed = new AbortController()
+  const signal = AbortSignal.any([options.signal, failed.signal])
+  const lanes = Array.from({ length: count }, (_, index) => createLane(index + 1, signal))
+  // The lane that was used last has its connections open: taken from the end and put back there.
+  const idle = lanes.toReversed()
+  const waiting: Waiting[] = []
+  signal.addEventListener('abort', () => {
+    for (const one of waiting.splice(0)) one.fail(signal.reason)
+  })
+
+  async function take(urgency: number): Promise<OwnedLane> {
+    const lane = idle.pop()
+    if (lane) return lane
+    return await new Promise((start, fail) => waiting.push({ urgency, start, fail }))
+  }
+
+  function giveBack(lane: OwnedLane): void {
+    const next = waiting.reduce<Waiting | undefined>(
+      (best, one) => (best && best.urgency >= one.urgency ? best : one),
+      undefined,
+    )
+    if (!next) return void idle.push(lane)
+    waiting.splice(waiting.indexOf(next), 1)
+    next.start(lane)
+  }
+
+  return {
+    count,
+    signal,
+    async run({ kind, name, urgency }, work) {
+      signal.throwIfAborted()
+      const lane = await take(urgency)
+      const end = trace.begin(lane.number, kind, name)
+      try {
+        signal.throwIfAborted()
+        return await work(lane)
+      } catch (error) {
+        end('failed')
+        // Of several failures the first is the cause; the others are its echo.
+        if (!signal.aborted) failed.abort(toSyncError(error))
+        throw signal.reason
+      } finally {
+        end('ended')
+        giveBack(lane)
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(lanes.map(async (lane) => await lane.end(!signal.aborted)))
+    },
+  }
+}
+
+function createLane(number: number, signal: AbortSignal): OwnedLane {
+  const sessions = new Map<string, { door: Door; session: Session }>()
+  return {
+    number,
+    async session(door) {
+      const open = sessions.get(door.database)
+      if (open?.door === door) return open.session
+      sessions.delete(door.database)
+      await open?.session.close()
+      const session = await door.open(signal)
+      sessions.set(door.database, { door, session })
+      return session
+    },
+    drop(door) {
+      const open = sessions.get(door.database)
+      if (open?.door !== door) return
+      sessions.delete(door.database)
+      open.session.destroy()
+    },
+    async end(isWhole) {
+      const open = [...sessions.values()]
+      sessions.clear()
+      if (isWhole) await Promise.all(open.map(async ({ session }) => await session.close()))
+      else for (const { session } of open) session.destroy()
+    },
+  }
+}
+
+/** Waits until all have ended, so that nothing goes on behind a job that has ended; then throws the first failure, if any. */
+export async function allOf<T>(work: Iterable<Promise<T>>): Promise<T[]> {
+  const settled = await Promise.allSettled(work)
+  return settled.map((one) => {
+    if (one.status === 'rejected') throw one.reason
+    return one.value
+  })
+}
