@@ -104,6 +104,74 @@ describe('Between a client and PostgreSQL, the proxy', () => {
     expect((await (await client()).query('select 1')).rowCount).toBe(1)
   })
 
+  test('swallows what is said on a connection, tells nobody, and lets new ones work', async () => {
+    const [one, other] = [await client(), await client()]
+    proxy.swallow((connection) => connection === 1)
+    const query = one.query('select 1 as n')
+    const first = await Promise.race([
+      query.catch(() => 'cut'),
+      new Promise((done) => setTimeout(done, 300, 'nothing')),
+    ])
+    expect(first).toBe('nothing')
+    expect((await other.query('select 2 as n')).rows).toEqual([{ n: 2 }])
+    expect((await (await client()).query('select 3 as n')).rows).toEqual([{ n: 3 }])
+    await proxy.resume()
+    const second = await Promise.race([
+      query.catch(() => 'cut'),
+      new Promise((done) => setTimeout(done, 300, 'nothing')),
+    ])
+    expect(second).toBe('nothing')
+    const { processID: pid } = one as unknown as { processID: number }
+    one.connection.stream.destroy()
+    await new Promise((done) => setTimeout(done, 200))
+    // Its server does not know that the client has gone.
+    expect((await other.query('select from pg_stat_activity where pid = $1', [pid])).rowCount).toBe(1)
+  })
+
+  test('cuts the connections that its plan names, at the same bytes whenever the seed is the same', async () => {
+    const bytesOf = async (seed: number): Promise<number[]> => {
+      const { host, port } = inject('postgres')
+      const cuts = { seed, share: 0.5, withinBytes: 100_000 }
+      await using bad = await startChaosProxy({ target: { host, port }, cuts })
+      const seen: number[] = []
+      for (let n = 0; n < 12; n += 1) {
+        const before = bad.bytes.toClient + bad.bytes.toServer
+        const one = new pg.Client({
+          connectionString: bad.url(databaseUrl('postgres')),
+          connectionTimeoutMillis: waitMs,
+        })
+        one.on('error', () => undefined)
+        const outcome = await one
+          .connect()
+          .then(async () => await one.query(`select repeat('x', 200000)`))
+          .then(
+            () => 0,
+            () => bad.bytes.toClient + bad.bytes.toServer - before,
+          )
+        seen.push(outcome)
+        if (outcome === 0) await one.end()
+      }
+      expect(bad.met).toEqual({ connections: 12, cut: seen.filter((cut) => cut > 0).length })
+      return seen
+    }
+    const [first, again, other] = [await bytesOf(1), await bytesOf(1), await bytesOf(2)]
+    expect(again).toEqual(first)
+    expect(other).not.toEqual(first)
+    expect(first.filter((cut) => cut > 0).length).toBeGreaterThan(2)
+    expect(first.filter((cut) => cut === 0).length).toBeGreaterThan(2)
+  })
+
+  test('lets no connection live longer than the plan says', async () => {
+    proxy.cuts({ seed: 3, everyBytes: 1_000_000 })
+    const one = await client()
+    const before = proxy.bytes.toClient
+    await expect(one.query(`select repeat('x', 3000000)`)).rejects.toThrow(/ECONNRESET|terminated/)
+    expect(proxy.bytes.toClient - before).toBeLessThanOrEqual(1_000_000)
+    expect(proxy.bytes.toClient - before).toBeGreaterThan(400_000)
+    proxy.cuts(undefined)
+    expect((await (await client()).query(`select repeat('x', 3000000)`)).rowCount).toBe(1)
+  })
+
   test('can answer with another process id, as a pooler does', async () => {
     proxy.rewrite((bytes) => {
       // BackendKeyData: 'K', its length 12, the process id, the secret.
