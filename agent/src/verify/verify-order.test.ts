@@ -161,6 +161,12 @@ describe('the form of an order is checked first', () => {
     await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-wrong-type' })
   })
 
+  it.each(['ES256', 'PS256'])('T5: %s, a good algorithm under which no order is signed, is refused', async (alg) => {
+    const { privateKey } = await generateKeyPair(alg)
+    const token = await signedWithHeader({ alg }, privateKey)
+    await expect(verifyOrder(token, context())).rejects.toMatchObject({ code: 'order-wrong-type' })
+  })
+
   it.each([
     ['T4: the typ of another token', { typ: 'multiboard-sync-request+jwt' }],
     ['T4: the typ of any token', { typ: 'JWT' }],
