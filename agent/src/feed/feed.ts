@@ -12,6 +12,8 @@ export interface FeedTable extends TableName {
   columns: Column[]
   /** Of COPY text; from a source an estimate, the table's bytes on its disk. */
   bytes: number
+  /** How the rows are to be proven (readChecksum); absent: they are counted. */
+  checksum?: NonNullable<ArchivedTable['checksum']>['algorithm']
 }
 
 /** What one COPY moves: a table, or a slice of one. */

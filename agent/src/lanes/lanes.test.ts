@@ -142,6 +142,32 @@ test('after a failure the sessions are cut, not waited for', async () => {
   expect(log).toEqual(['open load', 'destroy load'])
 })
 
+test('work beside the lanes that fails ends the tasks too, with its failure', async () => {
+  await using made = lanesOf(1).lanes
+  const running = made.run(task('one'), async () => {
+    await new Promise((_, fail) => made.signal.addEventListener('abort', () => fail(new Error('an echo'))))
+  })
+  const beside = made.watch(Promise.reject(new SyncError('row-drop', 'too few')))
+  for (const end of await Promise.allSettled([running, beside, made.run(task('late'), async () => undefined)])) {
+    expect(end).toMatchObject({ status: 'rejected', reason: { code: 'row-drop' } })
+  }
+})
+
+test('lanes that rest have no connections, and open new ones for the next task', async () => {
+  const log: string[] = []
+  const loads = doorTo('staging', log, 'load')
+  {
+    await using made = lanesOf(2).lanes
+    const open = async (): Promise<void> =>
+      void (await made.run(task('one'), async (lane) => await lane.session(loads)))
+    await open()
+    await made.rest()
+    expect(log).toEqual(['open load', 'close load'])
+    await open()
+  }
+  expect(log).toEqual(['open load', 'close load', 'open load', 'close load'])
+})
+
 test('what is waited for together has all ended before the first failure is thrown', async () => {
   const slow = gate()
   let ended = false

@@ -41,6 +41,10 @@ export interface Lanes extends AsyncDisposable {
   readonly signal: AbortSignal
   /** Waits for a lane, works, gives it back. After a failure of any task: that failure. */
   run<T>(task: Task, work: (lane: Lane) => Promise<T>): Promise<T>
+  /** For work beside the lanes: its failure is one of all, as a task's is. */
+  watch<T>(work: Promise<T>): Promise<T>
+  /** Closes all connections, between two steps of a job; later tasks open new ones. Not while a task runs. */
+  rest(): Promise<void>
 }
 
 interface Waiting {
@@ -82,6 +86,12 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
     next.start(lane)
   }
 
+  /** Of several failures the first is the cause; the others are its echo. */
+  function fail(error: unknown): never {
+    if (!signal.aborted) failed.abort(toSyncError(error))
+    throw signal.reason
+  }
+
   return {
     count,
     signal,
@@ -94,13 +104,21 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
         return await work(lane)
       } catch (error) {
         end('failed')
-        // Of several failures the first is the cause; the others are its echo.
-        if (!signal.aborted) failed.abort(toSyncError(error))
-        throw signal.reason
+        return fail(error)
       } finally {
         end('ended')
         giveBack(lane)
       }
+    },
+    async watch(work) {
+      try {
+        return await work
+      } catch (error) {
+        return fail(error)
+      }
+    },
+    async rest() {
+      await Promise.all(lanes.map(async (lane) => await lane.end(true)))
     },
     async [Symbol.asyncDispose]() {
       await Promise.all(lanes.map(async (lane) => await lane.end(!signal.aborted)))
