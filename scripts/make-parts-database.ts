@@ -15,6 +15,8 @@ export interface PartsOptions {
   components: number
   /** Another seed gives other ids and texts. Default 1. */
   seed?: number
+  /** `"Component"` alone is kept, with all its indexes: one big table. */
+  tableOnly?: boolean
   onProgress?: (text: string) => void
   signal?: AbortSignal
 }
@@ -26,14 +28,15 @@ const pg = createRequire(new URL('../shared/package.json', import.meta.url))('pg
 
 /** Fills an empty database. The same options give the same rows, but for nothing. Fails when there are such tables already. */
 export async function makePartsDatabase(url: string, options: PartsOptions): Promise<{ tables: number; rows: number }> {
-  const { components, seed = 1, onProgress, signal } = options
+  const { components, seed = 1, tableOnly = false, onProgress, signal } = options
   if (!Number.isSafeInteger(components) || components < 1) throw new RangeError('components must be 1 or more')
   await using session = await connect(url, signal)
   const { client } = session
   await client.query(await statements('tables'))
   await client.query(temporaryFunctions)
   let rows = 0
-  for (const { table, numbers, sql } of fillings) {
+  const filled = fillings.filter(({ table }) => !tableOnly || ['Category', 'User', 'Component'].includes(table))
+  for (const { table, numbers, sql } of filled) {
     const last = numbers(components)
     for (let first = 1; first <= last; first += numbersPerStatement) {
       const upTo = Math.min(last, first + numbersPerStatement - 1)
@@ -44,8 +47,17 @@ export async function makePartsDatabase(url: string, options: PartsOptions): Pro
   }
   onProgress?.('keys and indexes')
   await client.query(await statements('keys'))
+  if (tableOnly) await client.query(await statements('alone'))
   await client.query('analyze')
-  return { tables: fillings.length, rows }
+  return { tables: tableOnly ? 1 : filled.length, rows }
+}
+
+/** The same tables, keys and indexes without a row. */
+export async function makeEmptyPartsDatabase(url: string, options: { tableOnly: boolean }): Promise<void> {
+  await using session = await connect(url, undefined)
+  await session.client.query(await statements('tables'))
+  await session.client.query(await statements('keys'))
+  if (options.tableOnly) await session.client.query(await statements('alone'))
 }
 
 /** Makes a parts database differ from its origin, as an old staging does: rows missing, changed and added; the same schema. */
@@ -55,7 +67,7 @@ export async function ageDatabase(url: string, options: { signal?: AbortSignal }
   await session.client.query('analyze')
 }
 
-async function statements(name: 'tables' | 'keys' | 'aged'): Promise<string> {
+async function statements(name: 'tables' | 'keys' | 'alone' | 'aged'): Promise<string> {
   return await readFile(new URL(`parts-database/${name}.sql`, import.meta.url), 'utf8')
 }
 

@@ -23,7 +23,7 @@ const OUTSIDE = 500
 const MANY = [100, 500]
 
 /** As fast readers read: by a key, straight and through a view. */
-const partsReading: Reading = {
+export const partsReading: Reading = {
   reads: [
     'select id, name, price from public."Component" where id = $1',
     'select id, name, "categoryName", "authorName" from public."PublishedComponent" where id = $1',

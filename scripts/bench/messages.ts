@@ -8,6 +8,8 @@ export type ReaderOrder = ({ order: 'start'; url: string } & Reading) | { order:
 export interface Reading {
   reads: string[]
   ids: string
+  /** Rests between two reads of a connection. Absent: as fast as it can. */
+  restMs?: number
 }
 
 /** What readers did: how many reads, and where each longer wait began (nowMs()) and how long it was, in milliseconds. */
@@ -26,7 +28,15 @@ export interface Ran {
   endedMs: number
   /** The phases and events, as they came (nowMs()). */
   marks: Mark[]
-  result: { outcome: string; engine?: string | undefined; seconds: number }
+  result: {
+    outcome: string
+    engine?: string | undefined
+    seconds: number
+    archive?: { id: string } | undefined
+    tables: number
+    rows: number
+    bytes: number
+  }
 }
 
 export interface Mark {

@@ -1,4 +1,4 @@
-import { fork, type ChildProcess } from 'node:child_process'
+import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 
@@ -9,6 +9,7 @@ import type { AgentOrder, Ran, Read, ReaderOrder, Reading } from './messages.ts'
 
 /** A process that answers one message with one message. */
 export interface Asked<Order extends object> extends AsyncDisposable {
+  readonly pid: number
   /** The answer is of the order's kind: the processes are ours. */
   ask<Answer>(order: Order, what: string): Promise<Answer>
 }
@@ -25,6 +26,7 @@ export function startProcess<Order extends object>(
 ): Asked<Order> {
   const child = fork(fileURLToPath(program), { env, execArgv })
   return {
+    pid: child.pid ?? 0,
     async ask<Answer>(order: Order, what: string) {
       const ended = new AbortController()
       const answer = once(child, 'message', { signal: ended.signal })
@@ -45,6 +47,26 @@ export function startProcess<Order extends object>(
   }
 }
 
+/** The object store as a process of its own: what it does is not the agent's. Its folder is given, and left. */
+export async function startStore(dataDir: string, bucket: string) {
+  const program = fileURLToPath(new URL('../../shared/testing/object-store-main.ts', import.meta.url))
+  const child = spawn(process.execPath, [program, '--data-dir', dataDir, '--bucket', bucket], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const [line] = (await withDeadline('the object store', END_MS, once(child.stdout, 'data'))) as [Buffer]
+  const endpoint = /^READY (\S+)/.exec(line.toString())?.[1]
+  if (endpoint === undefined) throw new Error('The object store did not start.')
+  return {
+    endpoint,
+    pid: child.pid ?? 0,
+    [Symbol.asyncDispose]: async () => {
+      const exit = once(child, 'exit')
+      child.kill('SIGTERM')
+      await withDeadline('the end of the object store', END_MS, exit).catch(() => child.kill('SIGKILL'))
+    },
+  }
+}
+
 async function end(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return
   const exit = once(child, 'exit')
@@ -53,17 +75,26 @@ async function end(child: ChildProcess): Promise<void> {
 }
 
 export interface Agent extends AsyncDisposable {
+  readonly pid: number
   /** Runs a job to its end. Throws when it does not succeed. */
   run(params: JobParams): Promise<Ran>
 }
 
-export function startAgent(env: Record<string, string>): Agent {
+export interface AgentOptions {
+  /** Its program, of another checkout. Default: ours. */
+  program?: URL
+  /** More options for its Node. */
+  nodeOptions?: string[]
+}
+
+export function startAgent(env: Record<string, string>, options: AgentOptions = {}): Agent {
   const child = startProcess<AgentOrder>(
-    new URL('agent-process.ts', import.meta.url),
+    options.program ?? new URL('agent-process.ts', import.meta.url),
     { ...env, ...agentProcessEnv },
-    agentNodeOptions,
+    [...agentNodeOptions, ...(options.nodeOptions ?? [])],
   )
   return {
+    pid: child.pid,
     async run(params) {
       const ran = await child.ask<Ran>({ params }, `a job (${params.kind})`)
       if (ran.result.outcome !== 'succeeded') throw new Error(JSON.stringify(ran.result, undefined, 1))

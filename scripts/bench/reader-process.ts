@@ -1,7 +1,9 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+
 import pg from 'pg'
 
 import { nowMs } from './clock.ts'
-import type { Read, ReaderOrder } from './messages.ts'
+import type { Read, ReaderOrder, Reading } from './messages.ts'
 
 /*
  * Reads as fast as it can with one connection for each query, as prepared statements, and writes down every wait worth
@@ -19,7 +21,7 @@ const waits: Read['waits'] = []
 let isStopped = false
 let readers: Reader[] = []
 
-async function startReader(url: string, text: string, idsSql: string): Promise<Reader> {
+async function startReader({ url, ids: idsSql, restMs }: { url: string } & Reading, text: string): Promise<Reader> {
   const client = new pg.Client({ connectionString: url, application_name: 'bench reader' })
   await client.connect()
   const ids = (await client.query<{ id: string }>(idsSql)).rows
@@ -35,6 +37,7 @@ async function startReader(url: string, text: string, idsSql: string): Promise<R
       if (rowCount === null) throw new Error('a reader got no answer')
       if (ms >= MIN_WAIT_MS) waits.push([atMs, ms])
       count += 1
+      if (restMs !== undefined) await sleep(restMs)
     }
     await client.end()
     return count
@@ -44,7 +47,7 @@ async function startReader(url: string, text: string, idsSql: string): Promise<R
 
 async function obey(order: ReaderOrder): Promise<object> {
   if (order.order === 'start') {
-    readers = await Promise.all(order.reads.map(async (sql) => await startReader(order.url, sql, order.ids)))
+    readers = await Promise.all(order.reads.map(async (sql) => await startReader(order, sql)))
     return { started: readers.length }
   }
   isStopped = true
