@@ -7,7 +7,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { startChaosProxy } from '@multiboard-sync/shared/testing/chaos-proxy'
 import { openObjectStore, type StoreConfig } from '../src/archive/object-store.ts'
-import { multipartBytes } from '../src/archive/put-stream.ts'
 import { BUCKET, PREFIX, column, deadline, startBench, writer, type Bench } from './archive/setup.ts'
 
 const MiB = 1024 * 1024
@@ -252,12 +251,6 @@ describe('the object store', () => {
       { key: 'a/2', bytes: 6 },
     ])
     expect(await store.listFolders('a/', deadline())).toEqual(['x', 'y'])
-  })
-
-  it('chooses parts so large that the expected bytes fit into 8,000 of them', () => {
-    expect(multipartBytes(0)).toBe(5 * MiB)
-    expect(multipartBytes(10e12) * 8000).toBeGreaterThanOrEqual(10e12)
-    expect(multipartBytes(1e15)).toBe(5 * 1024 * MiB)
   })
 })
 

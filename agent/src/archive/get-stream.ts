@@ -1,18 +1,26 @@
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { GetObjectCommand, type S3Client } from '@aws-sdk/client-s3'
+import { retry } from '@multiboard-sync/shared/retry'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { patientFor, type Patience } from './patience.ts'
 import { fromStorageError, readStorageFault } from './storage-error.ts'
 
 /** Broken connections in a row, without one byte between them, before we give up. */
 const MAX_BREAKS_WITHOUT_PROGRESS = 5
 const FIRST_DELAY_MS = 200
 const READ_AHEAD_BYTES = 1024 * 1024
+/** A body of which nothing comes for so long, although it is waited for, comes over a connection that is dead. */
+const IDLE_TIMEOUT_MS = 60_000
 
 export interface GetStreamOptions {
   signal: AbortSignal
   /** When the object has another size, SyncError `archive-damaged` is thrown before anything is read. */
   expectedBytes?: number
+  /** With the first answer; a body that breaks off has MAX_BREAKS_WITHOUT_PROGRESS. */
+  patience?: Patience
+  /** For tests. */
+  idleTimeoutMs?: number
 }
 
 interface Answer {
@@ -56,7 +64,7 @@ export async function getStream(
     let breaks = 0
     while (offset < first.bytes) {
       try {
-        for await (const chunk of body as AsyncIterable<Buffer>) {
+        for await (const chunk of withoutStalls(body, options.idleTimeoutMs ?? IDLE_TIMEOUT_MS)) {
           breaks = 0
           offset += chunk.length
           yield chunk
@@ -93,8 +101,11 @@ export async function getStream(
     return fromStorageError(error, doing)
   }
 
-  const first = await ask(0, undefined).catch((error: unknown) => {
-    throw fault(error)
+  const patience = { signal: options.signal, ...(options.patience ?? patientFor.request) }
+  const first = await retry(patience, async () => {
+    return await ask(0, undefined).catch((error: unknown) => {
+      throw fault(error)
+    })
   })
   if (options.expectedBytes !== undefined && first.bytes !== options.expectedBytes) {
     first.body.destroy()
@@ -104,6 +115,24 @@ export async function getStream(
   // A generator that waits for bytes cannot be told to end; the request under it can.
   stream.once('close', () => closed.abort())
   return stream
+}
+
+/** The chunks of a body, which is destroyed when one is waited for in vain. */
+async function* withoutStalls(body: Readable, timeoutMs: number): AsyncGenerator<Buffer> {
+  const chunks = (body as AsyncIterable<Buffer>)[Symbol.asyncIterator]()
+  const giveUp = () => {
+    body.destroy(new SyncError('storage-unreachable', 'The object store went silent.', { retryable: true }))
+  }
+  try {
+    for (;;) {
+      const timer = setTimeout(giveUp, timeoutMs)
+      const next = await chunks.next().finally(() => clearTimeout(timer))
+      if (next.done) return
+      yield next.value
+    }
+  } finally {
+    await chunks.return?.()
+  }
 }
 
 function isBreak(error: unknown, signal: AbortSignal): boolean {

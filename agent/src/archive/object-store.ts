@@ -2,18 +2,20 @@ import type { Readable } from 'node:stream'
 import {
   AbortMultipartUploadCommand,
   HeadObjectCommand,
-  ListMultipartUploadsCommand,
   ListObjectsV2Command,
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
+import { retry } from '@multiboard-sync/shared/retry'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { getStream, type GetStreamOptions } from './get-stream.ts'
+import { listUploads } from './list-uploads.ts'
+import { patientFor, type Patience } from './patience.ts'
 import { putStream, type PutStreamOptions } from './put-stream.ts'
 import { fromStorageError, readStorageFault } from './storage-error.ts'
 
-// The door to the object store: this file, put-stream.ts and get-stream.ts are the only ones that talk to S3.
-// It promises: what it returns from was stored or read whole; every failure is a SyncError without key, URL or secret;
+// The door to the object store: only this file and those it imports talk to S3.
+// It promises: what it returns from was stored or read whole; an outage of seconds only takes time, once the store was seen; every failure is a SyncError without key, URL or secret;
 // after an AbortSignal only the ending of an upload goes on, for seconds; no multipart upload of ours stays open unknown.
 // It never: deletes or overwrites an object on purpose, relies on conditional puts as a lock (many stores ignore them),
 // sends checksums that old servers refuse: the manifest's SHA-256 of every object is the proof, not the store's word.
@@ -71,15 +73,25 @@ interface PutTextOptions {
 export function openObjectStore(config: StoreConfig): ObjectStore {
   const client = createClient(config)
   const Bucket = config.bucket
+  let hasAnswered = false
+  client.middlewareStack.add(
+    (next) => async (call) => {
+      const answer = await next(call)
+      hasAnswered = true
+      return answer
+    },
+    { step: 'initialize' },
+  )
+  const patience = (kind: 'upload' | 'request'): Patience => patientFor[hasAnswered ? kind : 'firstContact']
 
-  /** Runs one request and gives its errors our words. */
-  async function ask<T>(doing: string, signal: AbortSignal, request: Promise<T>): Promise<T> {
-    try {
-      return await request
-    } catch (error) {
-      signal.throwIfAborted()
-      throw fromStorageError(error, doing)
-    }
+  /** Runs one request, again where that may help and does no harm, and gives its errors our words. */
+  async function ask<T>(doing: string, signal: AbortSignal, request: () => Promise<T>): Promise<T> {
+    return await retry({ signal, ...patience('request') }, async () => {
+      return await request().catch((error: unknown) => {
+        signal.throwIfAborted()
+        throw fromStorageError(error, doing)
+      })
+    })
   }
 
   async function* listPages(prefix: string, signal: AbortSignal, delimiter?: string) {
@@ -91,16 +103,20 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
         Delimiter: delimiter,
         ContinuationToken: token,
       })
-      const page = await ask('listing objects', signal, client.send(command, { abortSignal: signal }))
+      const page = await ask('listing objects', signal, async () => await client.send(command, { abortSignal: signal }))
       yield page
       token = page.IsTruncated ? page.NextContinuationToken : undefined
     } while (token !== undefined)
   }
 
+  async function get(key: string, options: GetStreamOptions): Promise<Readable> {
+    return await getStream(client, { bucket: Bucket, key }, { patience: patience('request'), ...options })
+  }
+
   async function getText(key: string, options: { signal: AbortSignal; maxBytes: number }): Promise<Buffer> {
     const chunks: Buffer[] = []
     let bytes = 0
-    for await (const chunk of (await getStream(client, { bucket: Bucket, key }, options)) as AsyncIterable<Buffer>) {
+    for await (const chunk of (await get(key, options)) as AsyncIterable<Buffer>) {
       bytes += chunk.length
       if (bytes > options.maxBytes) {
         throw new SyncError('archive-damaged', `${key} is larger than ${options.maxBytes} bytes.`)
@@ -111,29 +127,32 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
   }
 
   async function head(key: string, signal: AbortSignal): Promise<{ bytes: number } | undefined> {
-    try {
-      const found = await client.send(new HeadObjectCommand({ Bucket, Key: key }), { abortSignal: signal })
-      return { bytes: found.ContentLength ?? 0 }
-    } catch (error) {
-      signal.throwIfAborted()
-      if (readStorageFault(error).status === 404) return undefined
-      throw fromStorageError(error, `looking for ${key}`)
-    }
+    return await ask(`looking for ${key}`, signal, async () => {
+      try {
+        const found = await client.send(new HeadObjectCommand({ Bucket, Key: key }), { abortSignal: signal })
+        return { bytes: found.ContentLength ?? 0 }
+      } catch (error) {
+        if (readStorageFault(error).status === 404) return undefined
+        throw error
+      }
+    })
   }
 
   async function putText(key: string, text: string | Buffer, options: PutTextOptions): Promise<void> {
     const Body = typeof text === 'string' ? Buffer.from(text) : text
     const put = async (condition: { IfNoneMatch?: string }) => {
       const command = new PutObjectCommand({ Bucket, Key: key, Body, ContentType: options.contentType, ...condition })
-      await client.send(command, { abortSignal: options.signal })
+      await ask(`uploading ${key}`, options.signal, async () => {
+        await client.send(command, { abortSignal: options.signal })
+      })
     }
     try {
       await put(options.onlyIfAbsent ? { IfNoneMatch: '*' } : {})
     } catch (error) {
       options.signal.throwIfAborted()
-      const { status } = readStorageFault(error)
+      const { status } = readStorageFault(toSyncError(error).cause)
       if (options.onlyIfAbsent && status === 412) {
-        // A put whose answer was lost and which the SDK sent again meets itself.
+        // A put whose answer was lost and which was sent again meets itself.
         const there = await getText(key, { signal: options.signal, maxBytes: Body.length }).catch((unread: unknown) => {
           options.signal.throwIfAborted()
           // Whether it is ours cannot be told while the store is away; an object that is gone or longer is not ours.
@@ -145,8 +164,8 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
           cause: error,
         })
       }
-      if (!options.onlyIfAbsent || status !== 501) throw fromStorageError(error, `uploading ${key}`)
-      await ask(`uploading ${key}`, options.signal, put({}))
+      if (!options.onlyIfAbsent || status !== 501) throw error
+      await put({})
     }
     const stored = await head(key, options.signal)
     if (stored?.bytes !== Body.length) {
@@ -158,32 +177,15 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
 
   async function abortUpload(key: string, uploadId: string, signal: AbortSignal): Promise<number> {
     const command = new AbortMultipartUploadCommand({ Bucket, Key: key, UploadId: uploadId })
-    try {
-      await client.send(command, { abortSignal: signal })
-      return 1
-    } catch (error) {
-      signal.throwIfAborted()
-      if (readStorageFault(error).status === 404) return 0
-      throw fromStorageError(error, `aborting an upload of ${key}`)
-    }
-  }
-
-  async function* listUploads(prefix: string, signal: AbortSignal): AsyncGenerator<{ key: string; uploadId: string }> {
-    let markers: { KeyMarker?: string | undefined; UploadIdMarker?: string | undefined } | undefined = {}
-    while (markers) {
-      const command: ListMultipartUploadsCommand = new ListMultipartUploadsCommand({
-        Bucket,
-        Prefix: prefix,
-        ...markers,
-      })
-      const page = await client.send(command, { abortSignal: signal })
-      for (const { Key, UploadId } of page.Uploads ?? []) {
-        if (Key?.startsWith(prefix) && UploadId !== undefined) yield { key: Key, uploadId: UploadId }
+    return await ask(`aborting an upload of ${key}`, signal, async () => {
+      try {
+        await client.send(command, { abortSignal: signal })
+        return 1
+      } catch (error) {
+        if (readStorageFault(error).status === 404) return 0
+        throw error
       }
-      markers = page.IsTruncated
-        ? { KeyMarker: page.NextKeyMarker, UploadIdMarker: page.NextUploadIdMarker }
-        : undefined
-    }
+    })
   }
 
   async function openUploads(
@@ -191,7 +193,7 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
     signal: AbortSignal,
   ): Promise<{ key: string; uploadId: string }[] | undefined> {
     try {
-      return await Array.fromAsync(listUploads(prefix, signal))
+      return await Array.fromAsync(listUploads(client, { bucket: Bucket, prefix }, signal))
     } catch (error) {
       signal.throwIfAborted()
       const { status } = readStorageFault(error)
@@ -204,11 +206,15 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
     bucket: config.bucket,
     async check(signal) {
       const command = new ListObjectsV2Command({ Bucket, Prefix: config.prefix, MaxKeys: 1 })
-      await ask('looking at the bucket', signal, client.send(command, { abortSignal: signal }))
+      await ask('looking at the bucket', signal, async () => await client.send(command, { abortSignal: signal }))
     },
-    putStream: async (key, body, options) => await putStream(client, { bucket: Bucket, key }, body, options),
+    putStream: async (key, body, options) =>
+      await putStream(client, { bucket: Bucket, key }, body, {
+        patience: () => patience('upload'),
+        ...options,
+      }),
     putText,
-    get: async (key, options) => await getStream(client, { bucket: Bucket, key }, options),
+    get,
     getText,
     head,
     async *list(prefix, signal, delimiter) {
