@@ -32,8 +32,9 @@ export async function readChecksum(
   session: Session,
   table: { schema: string; name: string },
   columns: Column[],
+  where?: string,
 ): Promise<Checksum> {
-  const [row] = await session.query<{ rows: string; value: string }>(checksumSql(table, columns))
+  const [row] = await session.query<{ rows: string; value: string }>(checksumSql(table, columns, where))
   if (row === undefined) throw new Error('an aggregate answers one row')
   return { rows: Number(row.rows), value: row.value }
 }

@@ -1,20 +1,19 @@
-import { setInterval } from 'node:timers'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { readTables, type TableInfo } from './catalog.ts'
+import { holdSnapshot } from './hold-snapshot.ts'
 import { readIdentity, type DatabaseIdentity } from './identity.ts'
-import { quoteLiteral, quoteTable } from './quote.ts'
+import { quoteTable } from './quote.ts'
 import { openSession, type DatabaseUrl, type Session } from './session.ts'
 
 /*
  * Export, first step: one moment in the life of a database, which every reader of this job shares.
  *
  * Promises: all rows and the schema text come from the same exported snapshot; the tables are locked in ACCESS SHARE
- * mode before that snapshot is taken, so that no swap or TRUNCATE can leave a reader with an empty table.
+ * mode before that snapshot is taken, so that no swap or TRUNCATE can leave a reader with an empty table; once there are
+ * readers, two sessions hold both, so that one of them may break.
  * Never: writes to the source, holds a row lock, lets the snapshot go idle until a managed host ends it.
  */
 
-/** Managed hosts end idle transactions after a minute or less; a ping every ten seconds keeps the snapshot alive. */
-const PING_MS = 10_000
 /** A migration between reading the catalogue and locking its tables makes us look again, this often at most. */
 const SNAPSHOT_ATTEMPTS = 3
 
@@ -23,11 +22,15 @@ export interface Source extends AsyncDisposable {
   readonly identity: DatabaseIdentity
   /** The catalogue under the snapshot: every table of the user's schemas. */
   readonly tables: TableInfo[]
-  /** The session that holds the snapshot; fit for catalogue queries. */
+  /** The session that holds the snapshot now; fit for catalogue queries. */
   readonly holder: Session
+  /** The snapshot's name now; it goes with its holder. */
   readonly snapshotId: string
-  /** A further session in a read-only transaction on the same snapshot. */
-  openReader(purpose: string): Promise<Session>
+  /**
+   * A further session in a read-only transaction on the same snapshot, which ends with the signal, or else with the job's.
+   * Throws what openSession() throws, `database-pooler`, and `connection-lost` when nobody holds the snapshot any more.
+   */
+  openReader(purpose: string, signal?: AbortSignal): Promise<Session>
 }
 
 /** Opens a database for reading at one exported snapshot. Throws the session's errors and `lock-timeout`. */
@@ -36,18 +39,20 @@ export async function openSource(database: DatabaseUrl, purpose: string, signal:
   try {
     const { tables, snapshotId } = await takeSnapshot(holder)
     const identity = await readIdentity(holder)
-    const pings = keepAlive(holder)
+    const locks = lockSql(lockable(tables))
+    const held = holdSnapshot(database, { session: holder, snapshotId }, locks, signal)
     return {
       database,
       identity,
       tables,
-      holder,
-      snapshotId,
-      openReader: async (readerPurpose) => await openReader(database, readerPurpose, snapshotId, signal),
-      [Symbol.asyncDispose]: async () => {
-        clearInterval(pings)
-        await holder.close()
+      get holder() {
+        return held.holder.session
       },
+      get snapshotId() {
+        return held.holder.snapshotId
+      },
+      openReader: async (readerPurpose, until = signal) => await held.openReader(readerPurpose, until),
+      [Symbol.asyncDispose]: async () => await held[Symbol.asyncDispose](),
     }
   } catch (error) {
     holder.destroy()
@@ -60,7 +65,7 @@ async function takeSnapshot(holder: Session): Promise<{ tables: TableInfo[]; sna
     const before = lockable(await readTables(holder))
     await holder.run('begin isolation level repeatable read read only')
     // LOCK TABLE takes no snapshot: the first query after it does (PostgreSQL docs, LOCK, "Notes").
-    if (before.length > 0) await holder.run(`lock table ${before.map(quoteTable).join(', ')} in access share mode`)
+    if (before.length > 0) await holder.run(lockSql(before))
     const [row] = await holder.query<{ id: string }>('select pg_export_snapshot() as id')
     const tables = await readTables(holder)
     if (row && sameOids(before, lockable(tables))) return { tables, snapshotId: row.id }
@@ -72,6 +77,11 @@ async function takeSnapshot(holder: Session): Promise<{ tables: TableInfo[]; sna
   })
 }
 
+/** '' for no tables. */
+function lockSql(tables: TableInfo[]): string {
+  return tables.length === 0 ? '' : `lock table ${tables.map(quoteTable).join(', ')} in access share mode`
+}
+
 function lockable(tables: TableInfo[]): TableInfo[] {
   return tables.filter((table) => table.kind === 'r' || table.kind === 'p')
 }
@@ -79,32 +89,4 @@ function lockable(tables: TableInfo[]): TableInfo[] {
 function sameOids(a: TableInfo[], b: TableInfo[]): boolean {
   const oids = new Set(a.map((table) => table.oid))
   return a.length === b.length && b.every((table) => oids.has(table.oid))
-}
-
-function keepAlive(holder: Session): NodeJS.Timeout {
-  const timer = setInterval(() => {
-    // A lost holder shows itself in every reader's next query; the ping itself has nobody to tell.
-    holder.query('select 1').catch(() => clearInterval(timer))
-  }, PING_MS)
-  return timer.unref()
-}
-
-async function openReader(
-  database: DatabaseUrl,
-  purpose: string,
-  snapshotId: string,
-  signal: AbortSignal,
-): Promise<Session> {
-  const reader = await openSession(database, { purpose, signal, readOnly: true })
-  try {
-    await reader.run('begin isolation level repeatable read read only')
-    await reader.run(`set transaction snapshot ${quoteLiteral(snapshotId)}`)
-    return reader
-  } catch (cause) {
-    reader.destroy()
-    throw new SyncError('database-pooler', `A second connection to "${database.name}" cannot share the snapshot.`, {
-      hint: 'Use a direct URL of one server, not a connection pooler or a load balancer.',
-      cause,
-    })
-  }
 }
