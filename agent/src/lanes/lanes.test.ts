@@ -153,6 +153,23 @@ test('work beside the lanes that fails ends the tasks too, with its failure', as
   }
 })
 
+test('what still waits or works when the lanes are given up is stopped, and has ended before they are', async () => {
+  const log: string[] = []
+  const ends: Promise<unknown>[] = []
+  {
+    await using made = lanesOf(1).lanes
+    const stopped = async (): Promise<void> => {
+      await new Promise((_, fail) => made.signal.addEventListener('abort', () => fail(new Error('an echo'))))
+    }
+    ends.push(made.run(task('works'), stopped).finally(() => log.push('ended')))
+    ends.push(made.run(task('waits'), async () => void log.push('begun')))
+    for (const end of ends) end.catch(() => undefined)
+  }
+  log.push('given up')
+  for (const end of ends) await expect(end).rejects.toMatchObject({ code: 'canceled' })
+  expect(log).toEqual(['ended', 'given up'])
+})
+
 test('lanes that rest have no connections, and open new ones for the next task', async () => {
   const log: string[] = []
   const loads = doorTo('staging', log, 'load')

@@ -1,4 +1,4 @@
-import { toSyncError } from '@multiboard-sync/shared/sync-error'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import type { Session } from '../postgres/session.ts'
 import type { Trace, WorkKind } from './trace.ts'
 
@@ -57,7 +57,10 @@ interface OwnedLane extends Lane {
   end(isWhole: boolean): Promise<void>
 }
 
-/** Opens no connection yet. Disposing closes all of them, politely unless something failed. */
+/**
+ * Opens no connection yet. Disposing stops what still waits or works (somebody who waits for it has failed elsewhere), and
+ * closes all connections, politely unless something failed.
+ */
 export function openLanes(options: { count: number; signal: AbortSignal; trace: Trace }): Lanes {
   const { count, trace } = options
   const failed = new AbortController()
@@ -66,6 +69,7 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
   // The lane that was used last has its connections open: taken from the end and put back there.
   const idle = lanes.toReversed()
   const waiting: Waiting[] = []
+  const unfinished = new Set<Promise<void>>()
   signal.addEventListener('abort', () => {
     for (const one of waiting.splice(0)) one.fail(signal.reason)
   })
@@ -97,17 +101,23 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
     signal,
     async run({ kind, name, urgency }, work) {
       signal.throwIfAborted()
-      const lane = await take(urgency)
-      const end = trace.begin(lane.number, kind, name)
+      const finished = Promise.withResolvers<void>()
+      unfinished.add(finished.promise)
+      let lane: OwnedLane | undefined
+      let end: ReturnType<Trace['begin']> | undefined
       try {
+        lane = await take(urgency)
+        end = trace.begin(lane.number, kind, name)
         signal.throwIfAborted()
         return await work(lane)
       } catch (error) {
-        end('failed')
+        end?.('failed')
         return fail(error)
       } finally {
-        end('ended')
-        giveBack(lane)
+        end?.('ended')
+        if (lane) giveBack(lane)
+        unfinished.delete(finished.promise)
+        finished.resolve()
       }
     },
     async watch(work) {
@@ -121,6 +131,8 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
       await Promise.all(lanes.map(async (lane) => await lane.end(true)))
     },
     async [Symbol.asyncDispose]() {
+      if (unfinished.size > 0) failed.abort(new SyncError('canceled', 'The work was given up, because the job ended.'))
+      await Promise.all(unfinished)
       await Promise.all(lanes.map(async (lane) => await lane.end(!signal.aborted)))
     },
   }
