@@ -74,6 +74,16 @@ export async function connect(database: DatabaseUrl, purpose: string, signal: Ab
   }
 }
 
+/** True when the way broke while a connection was made, and not when nobody answers: then to try again is no waste of time. */
+export function isCutShort(thrown: unknown): boolean {
+  if (!(thrown instanceof SyncError)) return false
+  if (thrown.code === 'connection-lost') return true
+  const { cause } = thrown
+  if (thrown.code !== 'database-unreachable' || !(cause instanceof Error)) return false
+  const code = 'code' in cause ? String(cause.code) : ''
+  return code === 'ECONNRESET' || code === 'EPIPE' || cause.message === 'Connection terminated unexpectedly'
+}
+
 /** Ends the connection at once, whatever it is doing. node-pg has no call for this. */
 export function cut(client: pg.Client): void {
   client.connection.stream.destroy()

@@ -1,8 +1,9 @@
+import { retry } from '@multiboard-sync/shared/retry'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type pg from 'pg'
 import { canceled } from './canceled.ts'
 import { checkPinned } from './check-pinned.ts'
-import { connect, cut, type DatabaseUrl } from './connect.ts'
+import { connect, cut, isCutShort, type DatabaseUrl } from './connect.ts'
 import { connectionLost, fromPgError } from './pg-error.ts'
 
 export type { DatabaseUrl } from './connect.ts'
@@ -11,8 +12,9 @@ export type { DatabaseUrl } from './connect.ts'
  * One connection to one database, the same on both ends of a copy.
  *
  * Promises: settings under which a value's text is the same on source and target; errors as SyncErrors without values;
- * aborting the signal ends the connection at once, in the middle of anything. Never: retries (a lost session has lost its
- * snapshot and its locks), reconnects, or waits for a lock longer than lockTimeoutMs unless a caller says so.
+ * aborting the signal ends the connection at once, in the middle of anything; a connection that breaks while it is made is
+ * made again. Never: retries or reconnects once it is open (a lost session has lost its snapshot and its locks), or waits for
+ * a lock longer than lockTimeoutMs unless a caller says so.
  */
 
 export interface Session extends AsyncDisposable {
@@ -40,6 +42,8 @@ export interface SessionOptions {
   /** The server refuses writes in this session. */
   readOnly?: boolean
   lockTimeoutMs?: number
+  /** In the middle of a job: a server that is away, starting up or full is waited for, some seconds. */
+  patient?: boolean
 }
 
 /** Long enough for a short transaction of somebody else, short enough not to make others queue behind us. */
@@ -47,8 +51,31 @@ const defaultLockTimeoutMs = 5_000
 /** A server that is alive answers a Terminate at once. */
 const closeTimeoutMs = 5_000
 
-/** Opens a session. Tries once. Throws as connect() and checkPinned() do. */
+/** A bad line may cut twice in a row; a server that restarts is back within the second. */
+const cutShortRetry = { attempts: 4, firstDelayMs: 200, maxDelayMs: 1_000 }
+const patientRetry = { attempts: 6, firstDelayMs: 500, maxDelayMs: 5_000 }
+
+/** Opens a session. Throws as connect() and checkPinned() do. */
 export async function openSession(database: DatabaseUrl, options: SessionOptions): Promise<Session> {
+  const { signal, patient = false } = options
+  try {
+    // Nothing is held before it stands: to try again loses nothing.
+    const outcome = await retry({ signal, ...(patient ? patientRetry : cutShortRetry) }, async () => {
+      try {
+        return { session: await openOnce(database, options) }
+      } catch (thrown) {
+        if (patient || isCutShort(thrown)) throw thrown
+        return { thrown }
+      }
+    })
+    if (outcome.session) return outcome.session
+    throw outcome.thrown
+  } catch (error) {
+    throw signal.aborted ? canceled(signal) : error
+  }
+}
+
+async function openOnce(database: DatabaseUrl, options: SessionOptions): Promise<Session> {
   const { signal, purpose } = options
   const { client, backendPid, serverVersion, broken } = await connect(database, purpose, signal)
   const doing = `working in the database ${database.name}`
@@ -107,6 +134,17 @@ export async function openSession(database: DatabaseUrl, options: SessionOptions
   }
 }
 
+/**
+ * How soon a server notices that our machine is gone while it waits for us, and frees our locks: after a minute, not after
+ * the two hours of most systems. On a Unix socket they mean nothing. Not tcp_user_timeout: it would also end a COPY that
+ * we hold back.
+ */
+const keepAlives = [
+  'set tcp_keepalives_idle = 30',
+  'set tcp_keepalives_interval = 10',
+  'set tcp_keepalives_count = 3',
+] as const
+
 /** Names and SQL values of what the text of a value depends on. */
 export const valueSettings: readonly (readonly [name: string, value: string])[] = [
   ['datestyle', `'ISO'`],
@@ -153,6 +191,7 @@ function settings(purpose: string, serverVersion: number, options: SessionOption
      where current_setting('session_replication_role') <> 'origin'`,
     `set lock_timeout = ${lockTimeoutMs}`,
     `set idle_in_transaction_session_timeout = 0`,
+    ...keepAlives,
     ...(serverVersion >= 140_000 ? [`set idle_session_timeout = 0`] : []),
     ...(serverVersion >= 170_000 ? [`set transaction_timeout = 0`] : []),
     ...(options.readOnly ? [`set default_transaction_read_only = on`] : []),
