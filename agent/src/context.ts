@@ -10,6 +10,7 @@ import type { ObjectStore } from './archive/object-store.ts'
 import type { ManifestSigner, ManifestTrust } from './archive/sign-manifest.ts'
 import type { AgentEnv } from './env.ts'
 import type { Journal } from './journal/journal.ts'
+import type { Trace } from './lanes/trace.ts'
 import type { ExportPlan, Plan } from './plan/plan.ts'
 import type { DatabasePin } from './postgres/connect.ts'
 import type { DatabaseUrl } from './postgres/session.ts'
@@ -54,6 +55,8 @@ export interface JobRun {
   lease: Lease
   journal: Journal
   signal: AbortSignal
+  /** What runs when, on which lane; written down at the end of the job. */
+  trace: Trace
   /** Ends after the plan. */
   dryRun: boolean
   /** Somebody sits in front of it and is told the result: then only failures that nobody foresaw are logged, too. */

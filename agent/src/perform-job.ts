@@ -1,11 +1,14 @@
 import type { JobResult } from '@multiboard-sync/shared/protocol'
-import type { Outcome } from '@multiboard-sync/shared/job'
+import type { Outcome, Phase } from '@multiboard-sync/shared/job'
 import { isRefusal, toSyncError, type SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
 import type { AgentContext, Job, JobFacts, JobRun } from './context.ts'
+import type { Trace } from './lanes/trace.ts'
+import { writeTrace } from './lanes/write-trace.ts'
 import { logFailure } from './log.ts'
 import { peakMemoryBytes } from './peak-memory.ts'
 import { viewOf } from './plan/view-of.ts'
 import { clipError } from './report/clip-error.ts'
+import type { Reporter } from './report/reporter.ts'
 import { runJob } from './run-job.ts'
 
 /** What the agent's own log is needed for: the error's text says too little. */
@@ -18,8 +21,9 @@ const MAX_PROOF = 2000
 export async function performJob(context: AgentContext, job: Job, run: JobRun): Promise<JobResult> {
   const startedMs = performance.now()
   let error: SyncError | undefined
+  const phases = tracePhases(run.reporter, run.trace)
   try {
-    await runJob(context, job, run)
+    await runJob(context, job, { ...run, reporter: phases.reporter })
   } catch (thrown) {
     error = toSyncError(run.signal.aborted ? run.signal.reason : thrown)
     // What the target says about a commit weighs more than that somebody wanted to cancel it.
@@ -29,6 +33,8 @@ export async function performJob(context: AgentContext, job: Job, run: JobRun): 
     if (error.code === 'already-done') run.facts.targetState = 'changed'
     if (run.isAttended !== true || NEEDS_CAUSE.has(error.code)) logFailure(job.id, error)
   }
+  phases.end()
+  await keepTrace(context, job, run)
   const result = toResult(run.facts, error, (performance.now() - startedMs) / 1000)
   run.reporter.event(
     'job.ended',
@@ -36,6 +42,39 @@ export async function performJob(context: AgentContext, job: Job, run: JobRun): 
     error ? 'error' : 'info',
   )
   return result
+}
+
+/** Notes on lane 0 when which phase began and ended. */
+function tracePhases(reporter: Reporter, trace: Trace): { reporter: Reporter; end: () => void } {
+  let current: { phase: Phase; end: () => void } | undefined
+  const begin = (phase: Phase): void => {
+    if (current?.phase === phase) return
+    current?.end()
+    const end = trace.begin(0, 'phase', phase)
+    current = { phase, end: () => end('ended') }
+  }
+  return {
+    reporter: {
+      ...reporter,
+      phase: (phase) => {
+        begin(phase)
+        reporter.phase(phase)
+      },
+    },
+    end: () => current?.end(),
+  }
+}
+
+/** For who looks for the critical path; a disk that does not take it changes nothing about the job. */
+async function keepTrace(context: AgentContext, { id: job, params }: Job, run: JobRun): Promise<void> {
+  if (run.dryRun) return
+  try {
+    const lanes = context.policy.limits.connections_per_database
+    await writeTrace(context.stateDir, { job, kind: params.kind, lanes, spans: run.trace.spans() })
+  } catch (thrown) {
+    const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : 'unknown'
+    run.reporter.event('trace.not-kept', { code }, 'warning')
+  }
 }
 
 function toResult(facts: JobFacts, error: SyncError | undefined, seconds: number): JobResult {

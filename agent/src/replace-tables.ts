@@ -1,49 +1,76 @@
 import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
-import { formatTableName } from '@multiboard-sync/shared/table-pattern'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import type { OpenedArchive } from './archive/archive-reader.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
-import { openSource } from './postgres/open-source.ts'
+import { archiveFeed } from './feed/archive-feed.ts'
+import type { Feed } from './feed/feed.ts'
+import { openLanes, type Lanes } from './lanes/lanes.ts'
 import { checkRowDrop } from './plan/check-row-drop.ts'
-import type { Target } from './postgres/open-target.ts'
 import type { Origin } from './plan/origin.ts'
 import type { Plan } from './plan/plan.ts'
 import { readSource } from './plan/read-source.ts'
+import { openSource } from './postgres/open-source.ts'
+import type { Target } from './postgres/open-target.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { RestoreRun } from './restore/load.ts'
 import { restore } from './restore/restore.ts'
 import { writeArchive } from './write-archive.ts'
 
+/** The rows that are to come. */
+export interface Rows {
+  /** Called once, before anything is changed. */
+  open: (lanes: Lanes) => Promise<Feed>
+  /** Tables of the archive that this job leaves out. */
+  left: TableName[]
+  /** What comes, where it is known before it comes. */
+  tables?: ArchivedTable[]
+}
+
+/** Of an archive: those of these tables. */
+export function archivedRows(archive: OpenedArchive, tables: ArchivedTable[]): Rows {
+  const wanted = new Set(tables.map(formatTableName))
+  return {
+    open: async () => archiveFeed(archive, tables),
+    left: archive.manifest.tables.filter((table) => !wanted.has(formatTableName(table))),
+    tables,
+  }
+}
+
 export interface Replacement {
   target: Target
   plan: Plan
-  archive: OpenedArchive
   origin: Origin
-  tables: ArchivedTable[]
+  rows: Rows
 }
 
 /**
- * The tables of a target become those of an archive, by the plan's engine, which calls for the safety backup and the
- * guard against a source that lost its rows when it suits it: always before anything live is changed.
+ * The tables of a target become those of a source or an archive, by the plan's engine, which calls for the safety backup
+ * and the guard against a source that lost its rows when it suits it: always before anything live is changed.
  */
 export async function replaceTables(context: AgentContext, job: Job, run: JobRun, change: Replacement): Promise<void> {
-  const { target, plan, archive, origin, tables } = change
-  const wanted = new Set(tables.map(formatTableName))
+  const { target, plan, origin, rows } = change
   const { limits } = context.policy
+  await using lanes = openLanes({ count: limits.connections_per_database, signal: run.signal, trace: run.trace })
+  const feed = await rows.open(lanes)
+  let tables: ArchivedTable[] = []
   const { receipt, proof, kept } = await restore(
     target,
     {
       engine: plan.engine,
       isWhole: plan.whole,
       fingerprint: plan.target_fingerprint,
-      archive,
-      tables,
-      left: archive.manifest.tables.filter((table) => !wanted.has(formatTableName(table))),
+      feed,
+      left: rows.left,
       schema: origin.schema,
       job: job.id,
       epoch: job.epoch,
       fence: job.fence,
-      protect: async (signal) => await protect(context, job, { ...run, signal }, change),
-      connections: limits.connections_per_database,
+      protect: async (signal) => await protect(context, job, { ...run, signal }, { ...change, lanes }),
+      guard: (found) => {
+        tables = found
+        checkRowDrop(plan.max_row_drop_pct, found, run.facts.safetyBackup)
+      },
+      lanes,
       lockAttempts: limits.lock_attempts,
     },
     { ...run, ...recordChanges(run, target) },
@@ -59,21 +86,21 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
   })
 }
 
-/** The safety backup of what will be replaced, and the row-drop guard, which needs its exact counts. */
+/** The safety backup of what will be replaced, and the row-drop guard, which needs its exact counts, as early as it can be asked. */
 async function protect(
   context: AgentContext,
   job: Job,
   run: JobRun,
-  { target, plan, tables }: Replacement,
+  { target, plan, rows, lanes }: Replacement & { lanes: Lanes },
 ): Promise<string | undefined> {
   if (plan.engine !== 'create') {
     const isBeside = plan.engine === 'swap' || plan.engine === 'merge'
     const reporter = isBeside ? factsOnly(run.reporter) : run.reporter
     await using present = await openSource(target.database, 'safety backup', run.signal)
     const asked = await readSource(present, plan.tables.map(formatTableName), undefined, run.signal)
-    await writeArchive(context, job, { ...run, reporter }, asked, 'safety-backup')
+    await writeArchive(context, job, { ...run, reporter }, asked, 'safety-backup', lanes)
   }
-  checkRowDrop(plan.max_row_drop_pct, tables, run.facts.safetyBackup)
+  if (rows.tables) checkRowDrop(plan.max_row_drop_pct, rows.tables, run.facts.safetyBackup)
   return run.facts.safetyBackup?.id
 }
 

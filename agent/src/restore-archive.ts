@@ -11,7 +11,7 @@ import { originOfArchive } from './plan/origin.ts'
 import { partitionParents } from './plan/partition-parents.ts'
 import { selectArchived } from './plan/select-tables.ts'
 import type { Target } from './postgres/open-target.ts'
-import { replaceTables } from './replace-tables.ts'
+import { archivedRows, replaceTables } from './replace-tables.ts'
 
 export interface RestoreRequest {
   archive: OpenedArchive
@@ -42,6 +42,6 @@ export async function restoreArchive(
   })
   if (run.dryRun) return
   run.facts.archive = archive.summary
-  await replaceTables(context, job, run, { target, plan, archive, origin, tables })
+  await replaceTables(context, job, run, { target, plan, origin, rows: archivedRows(archive, tables) })
   await followRows(context, job, run, { target: target.database, aliases })
 }

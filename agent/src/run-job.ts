@@ -12,11 +12,12 @@ import { planSearch } from './plan-search.ts'
 import { reindexAlone } from './reindex-alone.ts'
 import { replaceTables } from './replace-tables.ts'
 import { restoreArchive } from './restore-archive.ts'
+import { rowsOfSync } from './rows-of-sync.ts'
 import { undoJob } from './undo-job.ts'
 import { writeArchive } from './write-archive.ts'
 
 /**
- * One job, from its parameters to its end: read, plan, archive, replace, reindex. Whatever throws, the target is as it was,
+ * One job, from its parameters to its end: read, plan, replace by what flows through an archive, reindex. Whatever throws, the target is as it was,
  * unless `run.facts.targetState` says otherwise; the facts also tell what was done.
  */
 export async function runJob(context: AgentContext, job: Job, run: JobRun): Promise<void> {
@@ -53,9 +54,8 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
         route,
       })
       if (run.dryRun) return
-      const { id } = await writeArchive(context, job, run, asked, 'export')
-      const archive = await openArchive(context, id, signal)
-      await replaceTables(context, job, run, { target, plan, archive, origin, tables: archive.manifest.tables })
+      const rows = await rowsOfSync(context, job, run, asked, plan)
+      await replaceTables(context, job, run, { target, plan, origin, rows })
       // A snapshot that is held keeps the source's dead rows; the search reads the target.
       await source[Symbol.asyncDispose]()
       await followRows(context, job, run, { target: target.database, aliases })

@@ -6,6 +6,7 @@ import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { newFacts } from './context.ts'
 import { notTaken, TELL_FOR_MS } from './finish-jobs.ts'
 import { openJournal, readJournaled, readStarts } from './journal/journal.ts'
+import { createTrace } from './lanes/trace.ts'
 import { log } from './log.ts'
 import type { AgentOptions } from './open-context.ts'
 import { performJob } from './perform-job.ts'
@@ -101,6 +102,7 @@ async function runOrder(options: AgentOptions, token: string, order: Order): Pro
       lease: handle.lease,
       journal,
       signal: stop.signal,
+      trace: createTrace(),
       dryRun: order.params.dry_run ?? false,
       facts: newFacts(),
     },

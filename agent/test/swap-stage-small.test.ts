@@ -8,11 +8,8 @@ import { quoteIdent, quoteTable } from '../src/postgres/quote.ts'
 import { readSwapSet } from '../src/postgres/swap-set/read-swap-set.ts'
 import { schemasOf } from '../src/postgres/swap-set/swap-set.ts'
 import { asideOf, dropAside, inAside, readAsides } from '../src/restore/stage/aside.ts'
-import { buildStage } from '../src/restore/stage/build-stage.ts'
-import { loadStage } from '../src/restore/stage/load-stage.ts'
 import { makeStage } from '../src/restore/stage/make-stage.ts'
-import { proveStage } from '../src/restore/stage/prove-stage.ts'
-import { archiveOf, deadline, open, readLive, setOf, telling, type Told } from './stage/try-stage.ts'
+import { archiveOf, deadline, fill, open, prove, readLive, setOf, telling, type Told } from './stage/try-stage.ts'
 
 const JOB = 'j4k7q2m9xw1ab'
 const suffix = randomBytes(4).toString('hex')
@@ -115,7 +112,7 @@ describe('a small stage', () => {
     const client = await small.client()
     await client.query(`grant create on database ${quoteIdent(small.name)} to ${agent}`)
     await using superuser = await open(small.url)
-    const { tables, archive } = await archiveOf(superuser.session, await setOf(superuser.session))
+    const source = await archiveOf(superuser.session, await setOf(superuser.session))
     const text = await dumpDefinitions(superuser.database, deadline())
     await superuser.session.close()
     const url = new URL(small.url)
@@ -129,9 +126,10 @@ describe('a small stage', () => {
     )
     const aside = asideOf('stage', JOB, ['public'])
     const { run } = telling()
-    const made = await loadStage(opened, await makeStage(opened, mine, aside, run), archive, tables, run)
-    await buildStage(opened, made, text, run)
-    expect((await proveStage(opened, made, tables, run)).map(({ rows_found }) => rows_found)).toEqual([3, 2])
+    const made = await makeStage(opened, mine, aside, run)
+    const { prepared, found } = await fill(opened, made, source, { ...run, sequences: text })
+    const { tables } = source
+    expect((await prove(opened, prepared, { tables, found }, run)).map(({ rows_found }) => rows_found)).toEqual([3, 2])
     const { rows } = await client.query(
       `select s.n, pg_get_userbyid(c.relowner) as owner, c.relforcerowsecurity as force
        from multiboard_sync_stage_${JOB}_1.seen s, pg_class c where c.oid = 'multiboard_sync_stage_${JOB}_1.mine'::regclass`,
@@ -147,19 +145,19 @@ describe('a small stage', () => {
     await using opened = await open(small.url)
     const { session } = opened
     const some = await setOf(session, ['public.o'])
-    const { tables, archive } = await archiveOf(session, some)
+    const source = await archiveOf(session, some)
+    const { tables } = source
     const aside = asideOf('stage', JOB, ['public'])
     const { run } = telling()
-    const made = await loadStage(opened, await makeStage(opened, some, aside, run), archive, tables, run)
-    await buildStage(opened, made, '', run)
+    const { prepared, found } = await fill(opened, await makeStage(opened, some, aside, run), source, run)
     const wrong = tables.map((table) => ({ ...table, rows: 2 }))
-    await expect(proveStage(opened, made, wrong, run)).rejects.toMatchObject({
+    await expect(prove(opened, prepared, { tables: wrong, found }, run)).rejects.toMatchObject({
       code: 'proof-failed',
       details: ['public.a: 2 rows expected, 1 found'],
     })
     await session.run(`update ${quoteTable(inAside(aside, { schema: 'public', name: 'a' }))} set id = id`)
     await session.run('update public.a set o_id = null; delete from public.o')
-    await expect(proveStage(opened, made, tables, run)).rejects.toMatchObject({
+    await expect(prove(opened, prepared, { tables, found }, run)).rejects.toMatchObject({
       code: 'constraint-violated',
       details: ['public.a "a_o"'],
     })

@@ -9,17 +9,16 @@ import { quoteTable } from '../src/postgres/quote.ts'
 import type { Session } from '../src/postgres/session.ts'
 import { schemasOf, type SwapSet } from '../src/postgres/swap-set/swap-set.ts'
 import { asideOf, dropAside, inAside, readAsides, type Aside } from '../src/restore/stage/aside.ts'
-import { buildStage } from '../src/restore/stage/build-stage.ts'
-import { loadStage, type LoadedStage } from '../src/restore/stage/load-stage.ts'
 import { makeStage, type Staged } from '../src/restore/stage/make-stage.ts'
-import { proveStage } from '../src/restore/stage/prove-stage.ts'
 import { shopSql } from './stage/shop.ts'
 import {
   archiveOf,
   asIfSwapped,
   DEADLINE_MS,
   deadline,
+  fill,
   open,
+  prove,
   readLive,
   setOf,
   telling,
@@ -33,13 +32,12 @@ const [owner, reader] = [`stage_owner_${suffix}`, `stage_reader_${suffix}`]
 let database: TestDatabase
 let target: Target
 let staged: Staged
-let loaded: LoadedStage
 let set: SwapSet
 let stage: Aside
 let before: Awaited<ReturnType<typeof readLive>>
 let sequences: string
 let told: Told
-let proof: Awaited<ReturnType<typeof proveStage>>
+let proof: Awaited<ReturnType<typeof prove>>
 /** Row security of the twin of public.t while it held its rows and was not proven yet. */
 let whileLoading: { rls: boolean; force: boolean }
 
@@ -57,12 +55,13 @@ beforeAll(async () => {
   sequences = await dumpDefinitions(target.database, deadline())
   told = telling()
   const { run } = told
-  const { tables, archive } = await archiveOf(session, set)
+  const source = await archiveOf(session, set)
   staged = await makeStage(target, set, stage, run)
-  loaded = await loadStage(target, staged, archive, tables, run)
-  whileLoading = await flagsOf(session)
-  await buildStage(target, loaded, sequences, run)
-  proof = await proveStage(target, loaded, tables, run)
+  const look = async (): Promise<void> => {
+    whileLoading = await flagsOf(session)
+  }
+  const { prepared, found } = await fill(target, staged, source, { ...run, sequences, whileLoading: look })
+  proof = await prove(target, prepared, { tables: source.tables, found }, run)
 }, DEADLINE_MS)
 
 afterAll(async () => {

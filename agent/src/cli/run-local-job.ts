@@ -3,6 +3,7 @@ import { newJobId, type JobParams } from '@multiboard-sync/shared/job'
 import type { JobResult } from '@multiboard-sync/shared/protocol'
 import { newFacts, type AgentContext, type Job } from '../context.ts'
 import { openJournal } from '../journal/journal.ts'
+import { createTrace } from '../lanes/trace.ts'
 import type { OpenedContext } from '../open-context.ts'
 import { performJob } from '../perform-job.ts'
 import type { Plan } from '../plan/plan.ts'
@@ -30,7 +31,8 @@ export async function runLocalJob(
   await journal.record('accepted', { params, epoch: job.epoch, fence: 0, pid: process.pid })
   const reporter = createReporter(options.sinks, { redact })
   const facts = newFacts()
-  const run = { reporter, lease: unlimitedLease, journal, signal, dryRun, facts, isAttended: true }
+  const trace = createTrace()
+  const run = { reporter, lease: unlimitedLease, journal, signal, trace, dryRun, facts, isAttended: true }
   const result = await performJob(context, job, run)
   await journal.record('finished', { result })
   return { job, result, plan: facts.plan }

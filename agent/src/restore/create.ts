@@ -1,4 +1,6 @@
+import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import { allOf } from '../lanes/lanes.ts'
 import { readTables, type TableInfo } from '../postgres/catalog.ts'
 import { splitEntries, type DumpEntry } from '../postgres/dump-entries.ts'
 import { quoteTable } from '../postgres/quote.ts'
@@ -15,8 +17,15 @@ import { runEntries } from './run-entries.ts'
  * transaction. When anything fails, also a kill -9, PostgreSQL itself takes back every object, exactly.
  * When only some tables of an archive are wanted, the others are made empty and dropped again with what depends on
  * them; nothing that was there before can depend on a table of this transaction. Parents of wanted tables stay.
+ * Answers what the tables are to be, by the feed.
  */
-export async function create(session: Session, load: Load, reporter: Reporter, signal: AbortSignal): Promise<void> {
+export async function create(
+  session: Session,
+  load: Load,
+  reporter: Reporter,
+  signal: AbortSignal,
+): Promise<ArchivedTable[]> {
+  const { feed, lanes } = load
   const schemas = new Set(
     (await session.query<{ name: string }>('select nspname as name from pg_catalog.pg_namespace')).map(
       ({ name }) => name,
@@ -26,8 +35,17 @@ export async function create(session: Session, load: Load, reporter: Reporter, s
   const isNew = (entry: DumpEntry): boolean => entry.type !== 'SCHEMA' || !schemas.has(entry.name)
   reporter.phase('loading')
   await runEntries(session, splitEntries(load.schema.preData).entries.filter(isNew), signal)
-  await loadTables(session, load.archive, load.tables, reporter, signal)
+  await loadTables(session, feed, lanes, reporter)
   reporter.phase('building')
+  // The source's checksums may take longer than the building.
+  const finished = lanes.watch(feed.finish())
+  await allOf<unknown>([finished, lanes.watch(build(session, load, before, lanes.signal))])
+  const tables = await finished
+  load.guard(tables)
+  return tables
+}
+
+async function build(session: Session, load: Load, before: Set<number>, signal: AbortSignal): Promise<void> {
   await runEntries(session, splitEntries(load.schema.sequences).entries, signal)
   const postData = splitEntries(load.schema.postData).entries.map((entry) =>
     entry.type === 'MATERIALIZED VIEW DATA' ? { ...entry, sql: underPlainSettings(entry.sql) } : entry,
@@ -36,7 +54,7 @@ export async function create(session: Session, load: Load, reporter: Reporter, s
   const isForeignKey = (entry: DumpEntry): boolean => entry.type === 'FK CONSTRAINT'
   const others = postData.filter((entry) => !isForeignKey(entry) && !isCommentOnKey(entry, postData))
   await runEntries(session, others, signal)
-  const dropped = await dropOthers(session, before, load.tables)
+  const dropped = await dropOthers(session, before, load.feed.tables)
   const keys = postData.filter((entry) => isForeignKey(entry) || isCommentOnKey(entry, postData))
   await runEntries(
     session,

@@ -1,4 +1,5 @@
 import { rollBack } from './roll-back.ts'
+import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import { retry } from '@multiboard-sync/shared/retry'
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
@@ -31,6 +32,8 @@ const LEASE_WAIT_MS = 180_000
 /** Throws what its steps throw, after the rollback. Answers the receipt and the proof once it is committed. */
 export async function restoreInOneTransaction(target: Target, load: Load, run: RestoreRun): Promise<Restored> {
   const safetyBackup = await load.protect(run.signal)
+  // Readers of the safety backup hold locks on the live tables.
+  await load.lanes.rest()
   run.changing()
   const restored = await replace(target, load, run, safetyBackup)
   await run.changed()
@@ -46,10 +49,10 @@ async function replace(
   const { session, database } = target
   try {
     const fence = await begin(target, load, run)
-    await (load.engine === 'create' ? create : truncate)(session, load, run.reporter, run.signal)
-    await session.run(`analyze ${load.tables.map(quoteTable).join(', ')}`)
-    const proof = await proveTables(session, load.tables, run.reporter)
-    const facts = receiptFacts(target, load, fence, safetyBackup)
+    const tables = await (load.engine === 'create' ? create : truncate)(session, load, run.reporter, run.signal)
+    await session.run(`analyze ${tables.map(quoteTable).join(', ')}`)
+    const proof = await proveTables(session, tables, run.reporter)
+    const facts = receiptFacts(target, load, { tables, fence, safetyBackup })
     await writeReceipt(session, facts)
 
     run.reporter.phase('swapping')
@@ -75,7 +78,7 @@ async function begin(target: Target, load: Load, run: RestoreRun): Promise<numbe
   const options = { signal: run.signal, attempts: load.lockAttempts, firstDelayMs: 500, maxDelayMs: 10_000 }
   return await retry(options, async (attempt) => {
     try {
-      const toLock = load.engine === 'truncate' ? (await findTables(session, load.tables)).toLock : []
+      const toLock = load.engine === 'truncate' ? (await findTables(session, load.feed.tables)).toLock : []
       await session.run('begin')
       if (toLock.length > 0) {
         await session.run(`set local statement_timeout = '5s'`)
@@ -86,24 +89,30 @@ async function begin(target: Target, load: Load, run: RestoreRun): Promise<numbe
     } catch (error) {
       await rollBack(target.session)
       if (toSyncError(error).code === 'lock-timeout') {
-        run.reporter.event('lock.waiting', { attempt, tables: load.tables.slice(0, 5).map(formatTableName) })
+        run.reporter.event('lock.waiting', { attempt, tables: load.feed.tables.slice(0, 5).map(formatTableName) })
       }
       throw error
     }
   })
 }
 
-function receiptFacts(target: Target, load: Load, fence: number, safetyBackup: string | undefined) {
+interface Replaced {
+  tables: ArchivedTable[]
+  fence: number
+  safetyBackup: string | undefined
+}
+
+function receiptFacts(target: Target, load: Load, { tables, fence, safetyBackup }: Replaced) {
   return {
     job: load.job,
     epoch: load.epoch,
     fence,
     target: target.database.name,
-    archive: load.archive.manifest.id,
+    archive: load.feed.archive,
     safetyBackup,
     engine: load.engine,
-    tables: load.tables.length,
-    names: load.tables,
-    rows: load.tables.reduce((sum, table) => sum + table.rows, 0),
+    tables: tables.length,
+    names: tables,
+    rows: tables.reduce((sum, table) => sum + table.rows, 0),
   }
 }

@@ -3,8 +3,9 @@ import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import type { TableProof } from '@multiboard-sync/shared/plan'
 import type { Receipt } from '@multiboard-sync/shared/protocol'
-import type { OpenedArchive } from '../archive/archive-reader.ts'
+import type { Feed } from '../feed/feed.ts'
 import type { Journal } from '../journal/journal.ts'
+import type { Lanes } from '../lanes/lanes.ts'
 import type { Lease } from '../report/lease.ts'
 import type { Reporter } from '../report/reporter.ts'
 
@@ -15,9 +16,8 @@ export interface Load {
   isWhole: boolean
   /** The target's fingerprint as it was planned; absent for create. */
   fingerprint: string | undefined
-  archive: OpenedArchive
-  /** The tables of the archive that this job wants; `left` are its others. */
-  tables: ArchivedTable[]
+  /** The rows, and the tables that this job wants; `left` are the archive's others. */
+  feed: Feed
   left: TableName[]
   schema: { preData: string; sequences: string; postData: string }
   job: string
@@ -25,12 +25,17 @@ export interface Load {
   /** The order's number for this target; absent for a local run. */
   fence: number | undefined
   /**
-   * Takes the safety backup and asks the row-drop guard; answers the backup's id, undefined where nothing is replaced.
-   * swap and merge call it while they load, the others before they begin; each exactly once.
+   * Takes the safety backup; answers its id, undefined where nothing is replaced. swap and merge call it while they load,
+   * the others before they begin; each exactly once. Where it is known already what comes, the guard is asked as well.
    */
   protect: (signal: AbortSignal) => Promise<string | undefined>
-  /** Connections to the target at the same time, the one of `target` not counted. */
-  connections: number
+  /**
+   * The guard against a source that has lost its rows, which needs exact counts: what the feed has answered at its end,
+   * and the safety backup. Asked before anything live is changed. Throws `row-drop`.
+   */
+  guard: (tables: ArchivedTable[]) => void
+  /** What the job's connections to its databases work on at the same time, the one of `target` not counted. */
+  lanes: Lanes
   /** Tries to get the locks on the target's tables, before giving up with `lock-timeout`. */
   lockAttempts: number
 }

@@ -1,3 +1,4 @@
+import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import type { Session } from '../postgres/session.ts'
 import type { Reporter } from '../report/reporter.ts'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
@@ -19,16 +20,18 @@ import { readUncheckedConstraints } from './unchecked-constraints.ts'
 /**
  * Engine in-place truncate, inside the caller's one transaction: lock, take foreign keys, triggers and plain indexes
  * aside, TRUNCATE ONLY (never CASCADE), load, put everything back, and prove by the catalogue's fingerprint that the
- * definitions are what they were. When anything fails PostgreSQL itself rolls all of it back.
+ * definitions are what they were. When anything fails PostgreSQL itself rolls all of it back. Answers what the tables are
+ * to be, by the feed.
  */
-export async function truncate(session: Session, load: Load, reporter: Reporter, signal: AbortSignal): Promise<void> {
+export async function truncate(session: Session, load: Load, reporter: Reporter): Promise<ArchivedTable[]> {
   const before = await readFingerprint(session)
   if (before.sha256 !== load.fingerprint) {
     throw new SyncError('schema-changed', "The target's definitions were changed while the job ran.", {
       hint: 'Nothing was changed. Start the job again when the migration is over.',
     })
   }
-  const { chosen, lineage, keys } = await findTables(session, load.tables)
+  const { feed, lanes } = load
+  const { chosen, lineage, keys } = await findTables(session, feed.tables)
   for (const key of keys)
     await session.run(`alter table ${quoteTable(key.table)} drop constraint ${quoteIdent(key.name)}`)
   const enableTriggers = await disableTriggers(session, new Set(chosen.keys()), await readTriggers(session))
@@ -37,7 +40,8 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
   await runTogether(session, unchecked.drop)
   await session.run(`truncate ${[...chosen.values()].map((table) => `only ${quoteTable(table)}`).join(', ')}`)
 
-  await loadTables(session, load.archive, load.tables, reporter, signal)
+  await loadTables(session, feed, lanes, reporter)
+  const tables = await feed.finish()
   // Here, so that a deferred constraint names itself; later a table with checks to come could not be altered.
   await session.run('set constraints all immediate')
 
@@ -59,6 +63,7 @@ export async function truncate(session: Session, load: Load, reporter: Reporter,
       },
     )
   }
+  return tables
 }
 
 async function addForeignKey(session: Session, key: ForeignKey): Promise<void> {

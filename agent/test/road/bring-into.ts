@@ -4,6 +4,9 @@ import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import type { TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { openArchive } from '../../src/archive/archive-reader.ts'
 import { readEnv } from '../../src/env.ts'
+import { archiveFeed } from '../../src/feed/archive-feed.ts'
+import { openLanes } from '../../src/lanes/lanes.ts'
+import { createTrace } from '../../src/lanes/trace.ts'
 import { openContext } from '../../src/open-context.ts'
 import { originOfArchive } from '../../src/plan/origin.ts'
 import { readFingerprint } from '../../src/postgres/fingerprint.ts'
@@ -68,12 +71,12 @@ export async function bringInto(
     },
   ])
   const engine = how.engine ?? 'merge'
+  await using lanes = openLanes({ count: 2, signal, trace: createTrace() })
   const load = {
     engine,
     isWhole: how.tables === undefined,
     fingerprint: (await readFingerprint(open.session)).sha256,
-    archive,
-    tables: wanted,
+    feed: archiveFeed(archive, wanted),
     left: [],
     schema,
     job: newJobId(),
@@ -83,7 +86,8 @@ export async function bringInto(
       await how.protect?.()
       return undefined
     },
-    connections: 2,
+    guard: () => undefined,
+    lanes,
     lockAttempts: how.attempts ?? 2,
   }
   const run: RestoreRun = {

@@ -5,6 +5,9 @@ import { CHECKSUM_ALGORITHM, type ArchivedTable } from '@multiboard-sync/shared/
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import copyStreams from 'pg-copy-streams'
 import type { OpenedArchive } from '../../src/archive/archive-reader.ts'
+import { archiveFeed } from '../../src/feed/archive-feed.ts'
+import { allOf, openLanes, type Lanes } from '../../src/lanes/lanes.ts'
+import { createTrace } from '../../src/lanes/trace.ts'
 import { copyColumns, readTables } from '../../src/postgres/catalog.ts'
 import { readChecksum } from '../../src/postgres/checksum.ts'
 import { readFingerprintLines } from '../../src/postgres/fingerprint.ts'
@@ -14,7 +17,12 @@ import type { Session } from '../../src/postgres/session.ts'
 import { readSwapSet } from '../../src/postgres/swap-set/read-swap-set.ts'
 import { schemasOf, type SwapSet } from '../../src/postgres/swap-set/swap-set.ts'
 import { createReporter, type ReportedEvent } from '../../src/report/reporter.ts'
+import type { Found } from '../../src/restore/prove.ts'
 import { asideOf, inAside, type Aside } from '../../src/restore/stage/aside.ts'
+import { fillStage } from '../../src/restore/stage/fill-stage.ts'
+import type { Staged } from '../../src/restore/stage/make-stage.ts'
+import { prepareStage, type PreparedStage } from '../../src/restore/stage/prepare-stage.ts'
+import { proveStage, type ToProve } from '../../src/restore/stage/prove-stage.ts'
 
 /* What a stage needs from the rest of the agent, without the rest of the agent. */
 
@@ -74,7 +82,41 @@ export async function archiveOf(session: Session, set: SwapSet) {
       return await Promise.resolve(Readable.from([Buffer.from(rowsOf.get(part.key) ?? '')]))
     },
   }
-  return { tables, archive: opened as OpenedArchive }
+  const manifest = { id: 'an archive of the live tables' }
+  return { tables, archive: { ...opened, manifest } as OpenedArchive }
+}
+
+type Run = Told['run']
+
+/** Everything between an empty stage and its proof, as a swap does it. */
+export async function fill(
+  target: Target,
+  staged: Staged,
+  { tables, archive }: Awaited<ReturnType<typeof archiveOf>>,
+  run: Run & { sequences?: string; whileLoading?: () => Promise<void> },
+): Promise<{ prepared: PreparedStage; found: Map<string, Found> }> {
+  const { reporter, sequences = '' } = run
+  await using lanes = lanesOf(run)
+  const feed = archiveFeed(archive, tables)
+  const prepared = await prepareStage(target, staged, feed.tables, run)
+  const onLoaded = async (): Promise<void> => await run.whileLoading?.()
+  const filling = fillStage(target, prepared, feed, { lanes, reporter, sequences, onLoaded })
+  await allOf<unknown>([filling.built, filling.finished])
+  return { prepared, found: await filling.built }
+}
+
+export async function prove(
+  target: Target,
+  prepared: PreparedStage,
+  rows: ToProve,
+  run: Run,
+): ReturnType<typeof proveStage> {
+  await using lanes = lanesOf(run)
+  return await proveStage(target, prepared, rows, { lanes, reporter: run.reporter })
+}
+
+function lanesOf({ connections, signal }: Run): Lanes {
+  return openLanes({ count: connections, signal, trace: createTrace() })
 }
 
 /** Lines of a fingerprint under the live names, and OIDs: what must be as before, whatever became of the stage. */

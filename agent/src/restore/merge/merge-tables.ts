@@ -82,7 +82,7 @@ export async function mergeTables(
       { hint: 'Report this as a bug, with the output of doctor.' },
     )
   }
-  await session.run(`analyze ${load.tables.map(quoteTable).join(', ')}`)
+  await session.run(`analyze ${load.feed.tables.map(quoteTable).join(', ')}`)
   return { fence, changes }
 }
 

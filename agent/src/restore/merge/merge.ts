@@ -1,8 +1,9 @@
 import { rollBack } from '../roll-back.ts'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import type { TableProof } from '@multiboard-sync/shared/plan'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
-import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import { readTables, storedColumns } from '../../postgres/catalog.ts'
 import { lineages } from '../../postgres/merge-keys.ts'
 import { readMergeTables } from '../../postgres/merge-tables.ts'
@@ -11,16 +12,15 @@ import { commit } from '../commit.ts'
 import { dropStage } from '../drop-stage.ts'
 import { findTables } from '../find-tables.ts'
 import type { Load, Restored, RestoreRun } from '../load.ts'
-import { proveTables } from '../prove.ts'
-import { takeFence, writeReceipt } from '../receipt.ts'
+import { compareRows, proveTables } from '../prove.ts'
+import { protectWhile } from '../protect-while.ts'
+import { writeReceipt } from '../receipt.ts'
 import { asideOf, inAside, type Aside } from '../stage/aside.ts'
-import { loadRows } from '../stage/load-rows.ts'
-import { proveRows } from '../stage/prove-rows.ts'
-import { together } from '../together.ts'
+import { takeFenceNow } from '../take-fence-now.ts'
 import type { Changes } from './change-rows.ts'
 import { mergeTables, MovedValue, type Matched } from './merge-tables.ts'
 import type { Pair } from './row-sql.ts'
-import { keyTables, makeTables } from './stage-tables.ts'
+import { fillTables, makeTables } from './stage-tables.ts'
 
 /*
  * Engine merge: the archive's rows are loaded and proven beside, then the live tables' rows become the same ones in one
@@ -50,36 +50,33 @@ const MAX_DELAY_MS = 10_000
  * `lease-lost`, what loading throws; and `outcome-unknown`, when nobody can tell.
  */
 export async function merge(target: Target, load: Load, run: RestoreRun): Promise<Restored> {
-  const { database } = target
+  const { lanes, feed } = load
+  const { journal, reporter } = run
   const stage = asideOf(
     'stage',
     load.job,
-    load.tables.map(({ schema }) => schema),
+    feed.tables.map(({ schema }) => schema),
   )
-  const place = (table: TableName): TableName => inAside(stage, table)
-  const options = { connections: load.connections, reporter: run.reporter, signal: run.signal }
-  run.reporter.phase('staging')
+  reporter.phase('staging')
   const matched = await matchTables(target, load, stage)
   await takeFenceNow(target, load)
-  await run.journal.record('staging', { target: database.name })
+  await journal.record('staging', { target: target.database.name })
   let merged: Merged
   try {
-    await makeTables(target.session, stage, load.tables)
-    await run.journal.record('staged', {})
-    const [, safetyBackup] = await together(
-      run.signal,
-      async (signal) => await loadRows(database, load.archive, load.tables, place, { ...options, signal }),
-      load.protect,
-    )
-    await run.journal.record('loaded', {})
-    run.reporter.phase('building')
+    await makeTables(target.session, stage, feed.tables)
+    await journal.record('staged', {})
     const keyNames = new Map(matched.tables.map(({ table, keyName }) => [table.oid, keyName ?? table.name]))
-    await keyTables(database, [...matched.pairs.values()], keyNames, options)
-    await run.journal.record('built', {})
-    await proveRows(database, load.tables, place, options)
-    await run.journal.record('proven', {})
+    const onLoaded = async (): Promise<void> => await journal.record('loaded', {})
+    const pairs = [...matched.pairs.values()]
+    const filling = fillTables(target, feed, { pairs, keyNames }, { lanes, reporter, onLoaded })
+    const { filled, tables, safetyBackup } = await protectWhile(load, filling)
+    await journal.record('built', {})
+    compareRows(tables, filled, reporter)
+    // Readers of the safety backup hold locks on the live tables.
+    await lanes.rest()
+    await journal.record('proven', {})
     run.changing()
-    merged = await changeUntilDone(target, load, run, matched, safetyBackup)
+    merged = await changeUntilDone(target, load, run, matched, { tables, safetyBackup })
   } catch (error) {
     await dropStage(target, stage, run)
     throw error
@@ -90,29 +87,23 @@ export async function merge(target: Target, load: Load, run: RestoreRun): Promis
   return merged.restored
 }
 
+/** What the live tables are to become. */
+interface Incoming {
+  tables: ArchivedTable[]
+  safetyBackup: string | undefined
+}
+
 interface Merged {
   restored: Restored
   /** By table. */
   changes: Map<string, Changes>
 }
 
-/** Before anything is made: an older agent, and a job that is done, make nothing. */
-async function takeFenceNow({ session, database }: Target, { job, fence }: Load): Promise<void> {
-  try {
-    await session.run('begin')
-    await takeFence(session, { job, fence, target: database.name })
-    await session.run('commit')
-  } catch (error) {
-    await session.run('rollback').catch(() => session.destroy())
-    throw error
-  }
-}
-
 async function matchTables({ session }: Target, load: Load, stage: Aside): Promise<Matched> {
-  const { chosen } = await findTables(session, load.tables)
+  const { chosen } = await findTables(session, load.feed.tables)
   const tables = await readMergeTables(session, [...chosen.values()])
   const lines = lineages(await readTables(session), [...chosen.keys()])
-  const archived = new Map(load.tables.map((table) => [formatTableName(table), table]))
+  const archived = new Map(load.feed.tables.map((table) => [formatTableName(table), table]))
   const pairs = tables.map(({ table, key, fixed }): [number, Pair] => {
     const name = formatTableName(table)
     const columns = storedColumns(archived.get(name)?.columns ?? []).map((column) => column.name)
@@ -135,12 +126,12 @@ async function changeUntilDone(
   load: Load,
   run: RestoreRun,
   matched: Matched,
-  safetyBackup: string | undefined,
+  incoming: Incoming,
 ): Promise<Merged> {
   let moving = false
   for (let attempt = 1; ;) {
     try {
-      return await changeOnce(target, load, run, { ...matched, moving }, safetyBackup)
+      return await changeOnce(target, load, run, { ...matched, moving }, incoming)
     } catch (thrown) {
       await rollBack(target.session)
       run.signal.throwIfAborted()
@@ -150,7 +141,7 @@ async function changeUntilDone(
       }
       const error = thrown instanceof MovedValue ? thrown.cause : thrown
       if (toSyncError(error).code !== 'lock-timeout') throw error
-      run.reporter.event('lock.waiting', { attempt, tables: load.tables.slice(0, 5).map(formatTableName) })
+      run.reporter.event('lock.waiting', { attempt, tables: load.feed.tables.slice(0, 5).map(formatTableName) })
       if (attempt >= load.lockAttempts) throw error
       const ceilingMs = Math.min(MAX_DELAY_MS, FIRST_DELAY_MS * 2 ** (attempt - 1))
       await sleep(ceilingMs * (0.5 + Math.random() / 2), undefined, { signal: run.signal }).catch(() => undefined)
@@ -165,24 +156,24 @@ async function changeOnce(
   load: Load,
   run: RestoreRun,
   matched: Matched & { moving: boolean },
-  safetyBackup: string | undefined,
+  { tables, safetyBackup }: Incoming,
 ): Promise<Merged> {
   const { session, database } = target
   const { job, epoch } = load
   const { fence, changes } = await mergeTables(target, load, run, matched)
   const quiet = { ...run.reporter, event: () => undefined }
-  const proof: TableProof[] = await proveTables(session, load.tables, quiet)
+  const proof: TableProof[] = await proveTables(session, tables, quiet)
   const facts = {
     job,
     epoch,
     fence,
     target: database.name,
-    archive: load.archive.manifest.id,
+    archive: load.feed.archive,
     safetyBackup,
     engine: load.engine,
-    tables: load.tables.length,
-    names: load.tables,
-    rows: load.tables.reduce((sum, table) => sum + table.rows, 0),
+    tables: tables.length,
+    names: tables,
+    rows: tables.reduce((sum, table) => sum + table.rows, 0),
   }
   await writeReceipt(session, facts)
   run.reporter.phase('swapping')

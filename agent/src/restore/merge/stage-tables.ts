@@ -1,10 +1,19 @@
-import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
+import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import type { Feed, FeedTable } from '../../feed/feed.ts'
+import { allOf, type Lanes } from '../../lanes/lanes.ts'
 import { storedColumns } from '../../postgres/catalog.ts'
+import type { Target } from '../../postgres/open-target.ts'
 import { quoteIdent, quoteTable } from '../../postgres/quote.ts'
-import type { DatabaseUrl, Session } from '../../postgres/session.ts'
-import { inSessions } from '../in-sessions.ts'
+import type { Session } from '../../postgres/session.ts'
+import type { Reporter } from '../../report/reporter.ts'
+import type { Filling } from '../protect-while.ts'
+import { readFound, type Found } from '../prove.ts'
 import { runTogether } from '../run-together.ts'
 import { createAside, inAside, type Aside } from '../stage/aside.ts'
+import { again, once, type StageWork } from '../stage/once.ts'
+import { pourTables } from '../stage/pour-tables.ts'
+import { stageDoor } from '../stage/stage-door.ts'
 import type { Pair } from './row-sql.ts'
 
 /**
@@ -12,7 +21,7 @@ import type { Pair } from './row-sql.ts'
  * defaults and indexes, and unlogged: a server that crashes has ended the job anyway. Locks nothing that readers or
  * writers wait for.
  */
-export async function makeTables(session: Session, stage: Aside, tables: ArchivedTable[]): Promise<void> {
+export async function makeTables(session: Session, stage: Aside, tables: FeedTable[]): Promise<void> {
   try {
     await session.run('begin')
     await createAside(session, stage)
@@ -32,20 +41,61 @@ export async function makeTables(session: Session, stage: Aside, tables: Archive
   }
 }
 
+/** What is known of the live tables whose rows are to come. */
+export interface Matches {
+  pairs: Pair[]
+  /** Of their primary keys, by the table's OID. */
+  keyNames: Map<number, string>
+}
+
 /**
- * Gives the staged tables the live ones' primary keys, under their names, and the planner its numbers. Throws
- * `constraint-violated` when the archive has a key twice by the target's rules.
+ * Begins to stream the feed into the staged tables; each then gets the live one's primary key, under its name, the planner
+ * its numbers, and is counted and summed. Both promises fail with the lanes, with `constraint-violated` when the feed has a
+ * key twice by the target's rules, and as copyPiece().
  */
-export async function keyTables(
-  database: DatabaseUrl,
-  pairs: Pair[],
-  keyNames: Map<number, string>,
-  options: { connections: number; signal: AbortSignal },
-): Promise<void> {
-  await inSessions(database, { ...options, purpose: 'stage' }, pairs, async (session, { oid, stage, key }) => {
-    const columns = key.map(({ name }) => quoteIdent(name)).join(', ')
-    const name = quoteIdent(keyNames.get(oid) ?? stage.name)
-    await session.run(`alter table ${quoteTable(stage)} add constraint ${name} primary key (${columns})`)
-    await session.run(`analyze ${quoteTable(stage)}`)
-  })
+export function fillTables(
+  target: Target,
+  feed: Feed,
+  { pairs, keyNames }: Matches,
+  { lanes, reporter, onLoaded }: { lanes: Lanes; reporter: Reporter; onLoaded: () => Promise<void> },
+): Filling {
+  const work: StageWork = {
+    door: stageDoor(target.database, lanes.count),
+    holder: target.session.backendPid,
+    reporter,
+    signal: lanes.signal,
+  }
+  const stages = new Map(pairs.map((pair) => [formatTableName(pair.live), pair]))
+  const pairOf = (table: TableName): Pair => {
+    const pair = stages.get(formatTableName(table))
+    if (!pair) throw new SyncError('internal', `Nothing was made for the rows of ${formatTableName(table)}.`)
+    return pair
+  }
+  // All tables have the same to come.
+  const urgencyOf = ({ bytes }: FeedTable): number => bytes
+  const place = (table: TableName): TableName => pairOf(table).stage
+  const poured = pourTables(feed, { lanes, stage: work, place, urgencyOf, onLoaded })
+  const found = new Map<string, Found>()
+
+  const finishTable = async (table: FeedTable): Promise<void> => {
+    const name = formatTableName(table)
+    await poured.tables.get(name)
+    const { oid, stage, key } = pairOf(table)
+    const columns = key.map((column) => quoteIdent(column.name)).join(', ')
+    const constraint = quoteIdent(keyNames.get(oid) ?? stage.name)
+    await lanes.run({ kind: 'index', name, urgency: table.bytes }, async (lane) => {
+      await once(lane, work, name, async (session) => {
+        await session.run(`alter table ${quoteTable(stage)} add constraint ${constraint} primary key (${columns})`)
+        await session.run(`analyze ${quoteTable(stage)}`)
+      })
+    })
+    await lanes.run({ kind: 'checksum', name, urgency: table.bytes }, async (lane) => {
+      found.set(name, await again(lane, work, name, async (session) => await readFound(session, stage, table)))
+    })
+  }
+  const built = async (): Promise<Map<string, Found>> => {
+    await allOf(feed.tables.map(finishTable))
+    return found
+  }
+  return { finished: poured.finished, built: built() }
 }

@@ -2,19 +2,26 @@ import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import type { TableProof } from '@multiboard-sync/shared/plan'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import { allOf, type Door, type Lanes } from '../../lanes/lanes.ts'
 import { readFingerprint } from '../../postgres/fingerprint.ts'
 import { readForeignKeys } from '../../postgres/foreign-keys.ts'
 import type { Target } from '../../postgres/open-target.ts'
 import { quoteTable } from '../../postgres/quote.ts'
 import { openSession, type Session } from '../../postgres/session.ts'
-import { inSessions } from '../in-sessions.ts'
+import { compareRows, type Found } from '../prove.ts'
+import type { Reporter } from '../../report/reporter.ts'
 import { refreshSql } from '../refresh-sql.ts'
 import { runTogether } from '../run-together.ts'
 import { findOrphans } from '../swap/orphans.ts'
 import { inAside } from './aside.ts'
-import type { StageRun } from './load-rows.ts'
-import type { LoadedStage } from './load-stage.ts'
-import { proveRows } from './prove-rows.ts'
+import type { PreparedStage } from './prepare-stage.ts'
+
+export interface ToProve {
+  /** What the rows are to be. */
+  tables: ArchivedTable[]
+  /** What fillStage() has found. */
+  found: Map<string, Found>
+}
 
 /**
  * Proves that the stage is what is to become live: rows and checksum of every table, no row that a foreign key to or from
@@ -24,20 +31,32 @@ import { proveRows } from './prove-rows.ts'
  */
 export async function proveStage(
   target: Target,
-  loaded: LoadedStage,
-  tables: ArchivedTable[],
-  run: StageRun,
+  filled: PreparedStage,
+  { tables, found: rows }: ToProve,
+  run: { lanes: Lanes; reporter: Reporter },
 ): Promise<TableProof[]> {
-  const { set, stage, fingerprint } = loaded
+  const { set, stage, fingerprint } = filled
+  const { lanes, reporter } = run
+  const { signal } = lanes
   const place = (table: TableName): TableName => inAside(stage, table)
-  const proof = await proveRows(target.database, tables, place, run)
+  reporter.phase('proving')
+  const proof = compareRows(tables, rows, reporter)
 
-  const { connections, signal } = run
+  const door: Door = {
+    database: target.database.name,
+    open: async (until) => await openSession(target.database, { purpose: 'proof', signal: until }),
+  }
   const outer = set.keys.filter(({ side }) => side !== 'inner')
-  const orphans: string[] = []
-  await inSessions(target.database, { purpose: 'proof', connections, signal }, outer, async (one, key) => {
-    orphans.push(...(await findOrphans(one, [key], place)))
-  })
+  const found = await allOf(
+    outer.map(
+      async (key) =>
+        await lanes.run(
+          { kind: 'key', name: key.name, urgency: 0 },
+          async (lane) => await findOrphans(await lane.session(door), [key], place),
+        ),
+    ),
+  )
+  const orphans = found.flat()
   if (orphans.length > 0) {
     throw new SyncError('constraint-violated', 'Rows would violate foreign keys to or from tables outside this job.', {
       hint: 'Nothing was changed. Take the other tables into the job, or mend their rows.',
@@ -45,16 +64,16 @@ export async function proveStage(
     })
   }
   await using session = await openSession(target.database, { purpose: 'proof', signal })
-  await turnRowSecurityOn(session, loaded)
+  await turnRowSecurityOn(session, filled)
   for (const member of set.members) {
     if (member.kind !== 'm' || !member.isPopulated) continue
-    run.reporter.progress({ table: formatTableName(member) })
+    reporter.progress({ table: formatTableName(member) })
     await session.run(refreshSql(place(member)))
     await session.run(`analyze ${quoteTable(place(member))}`)
   }
-  const found = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
-  const wrong = found.sha256 === fingerprint ? [] : ['definitions of the stage']
-  wrong.push(...(await differentKeys(session, loaded)))
+  const definitions = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
+  const wrong = definitions.sha256 === fingerprint ? [] : ['definitions of the stage']
+  wrong.push(...(await differentKeys(session, filled)))
   if (wrong.length > 0) {
     throw new SyncError('schema-changed', 'The tables made beside the live ones are not what these were.', {
       hint: 'Nothing was changed. Use the engine merge, and report this as a bug.',
@@ -64,7 +83,7 @@ export async function proveStage(
   return proof
 }
 
-async function turnRowSecurityOn(session: Session, { set, stage }: LoadedStage): Promise<void> {
+async function turnRowSecurityOn(session: Session, { set, stage }: PreparedStage): Promise<void> {
   const statements = set.members.flatMap((member) => {
     const flags = [
       ...(member.rowSecurity ? ['enable row level security'] : []),
@@ -76,7 +95,7 @@ async function turnRowSecurityOn(session: Session, { set, stage }: LoadedStage):
 }
 
 /** Foreign keys within the set, one by one: the definition that the live one has, but for the referenced table's name. */
-async function differentKeys(session: Session, { set, stage }: LoadedStage): Promise<string[]> {
+async function differentKeys(session: Session, { set, stage }: PreparedStage): Promise<string[]> {
   const staged = await readForeignKeys(session, [...stage.schemas.values()])
   const found = new Map(staged.map((key) => [JSON.stringify([formatTableName(key.table), key.name]), key]))
   return set.keys

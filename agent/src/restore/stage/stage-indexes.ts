@@ -1,3 +1,4 @@
+import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { quoteIdent, quoteTable } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
 import { PLAIN_INDEX } from '../rebuild-indexes.ts'
@@ -8,6 +9,8 @@ export interface StageIndex {
   schema: string
   table: string
   name: string
+  /** btree, gin, … */
+  method: string
   /** pg_get_indexdef(): names the stage. */
   definition: string
   /** Of the primary key or unique constraint of the same name; null for a plain index. */
@@ -24,6 +27,26 @@ export async function readStageIndexes(session: Session, tableOids: number[]): P
   return await session.query<StageIndex>(indexesSql(session.serverVersion), [tableOids])
 }
 
+/** What the planner knows of the size of an index and its table. */
+export interface IndexSize extends TableName {
+  /** 0 where it knows nothing. */
+  indexPages: number
+  tablePages: number
+}
+
+/** Of the live tables' indexes, in these schemas. Asks no file and no lock. */
+export async function readIndexSizes(session: Session, schemas: string[]): Promise<IndexSize[]> {
+  return await session.query<IndexSize>(
+    `select n.nspname::text as schema, c.relname::text as name,
+            greatest(c.relpages, 0)::float8 as "indexPages", greatest(t.relpages, 0)::float8 as "tablePages"
+     from pg_catalog.pg_index i
+     join pg_catalog.pg_class c on c.oid = i.indexrelid
+     join pg_catalog.pg_class t on t.oid = i.indrelid
+     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+     where n.nspname = any ($1)`,
+    [schemas],
+  )
+}
 export function dropSql(index: StageIndex): string {
   const { schema, table, name, constraint } = index
   if (constraint === null) return `drop index ${quoteTable({ schema, name })} restrict`
@@ -43,12 +66,13 @@ export function constraintSql(index: StageIndex): string[] {
 function indexesSql(version: number): string {
   return `
 select i.indrelid::int8::float8 as "tableOid", n.nspname::text as schema, t.relname::text as table, c.relname::text as name,
-       pg_catalog.pg_get_indexdef(c.oid) as definition, k.contype::text as constraint,
+       pg_catalog.pg_get_indexdef(c.oid) as definition, m.amname::text as method, k.contype::text as constraint,
        coalesce(k.condeferrable, false) as deferrable, coalesce(k.condeferred, false) as "initiallyDeferred"
 from pg_catalog.pg_index i
 join pg_catalog.pg_class c on c.oid = i.indexrelid
 join pg_catalog.pg_class t on t.oid = i.indrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+join pg_catalog.pg_am m on m.oid = c.relam
 left join pg_catalog.pg_constraint k on k.conindid = c.oid and k.conrelid = t.oid and k.contype in ('p', 'u', 'x')
 where i.indrelid = any ($1::oid[]) and ${PLAIN_INDEX}
   and (k.oid is null

@@ -1,3 +1,4 @@
+import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { readFingerprint } from '../../postgres/fingerprint.ts'
 import type { Target } from '../../postgres/open-target.ts'
@@ -8,13 +9,13 @@ import { readWrites } from '../../postgres/written-rows.ts'
 import { dropStage } from '../drop-stage.ts'
 import { findTables } from '../find-tables.ts'
 import type { Load, Restored, RestoreRun } from '../load.ts'
+import { protectWhile } from '../protect-while.ts'
 import { asideOf, type Aside } from '../stage/aside.ts'
-import { buildStage } from '../stage/build-stage.ts'
-import { loadStage } from '../stage/load-stage.ts'
+import { fillStage } from '../stage/fill-stage.ts'
 import { makeStage } from '../stage/make-stage.ts'
+import { prepareStage } from '../stage/prepare-stage.ts'
 import { proveStage } from '../stage/prove-stage.ts'
 import { takeFenceNow } from '../take-fence-now.ts'
-import { together } from '../together.ts'
 import { afterSwap } from './after-swap.ts'
 import type { Exchange, Exchanged } from './change.ts'
 import { exchange } from './exchange.ts'
@@ -24,7 +25,7 @@ import { raisedSequences } from './raised-sequences.ts'
  * Engine swap: the tables are made and loaded beside the live ones, proven there, and exchanged with them in one short
  * transaction. The replaced ones are kept as `previous`, so that an undo takes a moment.
  *
- *   fence ─► stage ─► load (and safety backup) ─► build ─► prove ─► exchange ─► keys validated, older previous dropped
+ *   fence ─► stage ─► load and build (and safety backup) ─► prove ─► exchange ─► keys validated, older previous dropped
  *
  * Promises: a failure before the exchange leaves the live tables untouched, one in it is rolled back; what is exchanged was
  * proven, and is defined as the live tables are. Readers wait for the making of the stage and for the exchange, both a few
@@ -43,7 +44,7 @@ export async function swap(target: Target, load: Load, run: RestoreRun): Promise
   try {
     const staged = await stageAndProve(target, load, run, live.set, stage)
     proof = staged.proof
-    exchanged = await exchange(target, await exchangeOf(target, load, live, stage, staged.safetyBackup), run)
+    exchanged = await exchange(target, await exchangeOf(target, load, live, stage, staged), run)
   } catch (error) {
     await dropStage(target, stage, run)
     throw error
@@ -63,7 +64,7 @@ interface Live {
 
 /** The live tables as they are now, which must be as they were planned. */
 async function readLive({ session }: Target, load: Load): Promise<Live> {
-  const { chosen } = await findTables(session, load.tables)
+  const { chosen } = await findTables(session, load.feed.tables)
   const oids = [...chosen.keys()]
   const set = await readSwapSet(session, oids)
   const { sha256: fingerprint } = await readFingerprint(session, { keys: 'unvalidated' })
@@ -76,31 +77,34 @@ async function readLive({ session }: Target, load: Load): Promise<Live> {
   return { set, oids, fingerprint, writes: await readWrites(session, oids) }
 }
 
+interface StagedRows {
+  tables: ArchivedTable[]
+  proof: Restored['proof']
+  safetyBackup: string | undefined
+}
+
 async function stageAndProve(
   target: Target,
   load: Load,
   run: RestoreRun,
   set: SwapSet,
   stage: Aside,
-): Promise<{ proof: Restored['proof']; safetyBackup: string | undefined }> {
+): Promise<StagedRows> {
   const { journal, reporter, signal } = run
-  const options = { connections: load.connections, reporter, signal }
+  const { feed, lanes, schema } = load
   const staged = await makeStage(target, set, stage, { lockAttempts: load.lockAttempts, reporter, signal })
   await journal.record('staged', {})
-  const [loaded, safetyBackup] = await together(
-    signal,
-    async (either) => {
-      const { postData } = load.schema
-      return await loadStage(target, staged, load.archive, load.tables, { ...options, signal: either, postData })
-    },
-    load.protect,
-  )
-  await journal.record('loaded', {})
-  await buildStage(target, loaded, load.schema.sequences, options)
+  const { postData, sequences } = schema
+  const prepared = await prepareStage(target, staged, feed.tables, { postData, signal })
+  const onLoaded = async (): Promise<void> => await journal.record('loaded', {})
+  const filling = fillStage(target, prepared, feed, { lanes, reporter, sequences, onLoaded })
+  const { filled, tables, safetyBackup } = await protectWhile(load, filling)
   await journal.record('built', {})
-  const proof = await proveStage(target, loaded, load.tables, options)
+  const proof = await proveStage(target, prepared, { tables, found: filled }, { lanes, reporter })
+  // Readers of the safety backup hold locks on the live tables, and snapshots that are older than the new rows.
+  await lanes.rest()
   await journal.record('proven', {})
-  return { proof, safetyBackup }
+  return { tables, proof, safetyBackup }
 }
 
 async function exchangeOf(
@@ -108,9 +112,9 @@ async function exchangeOf(
   load: Load,
   live: Live,
   stage: Aside,
-  safetyBackup: string | undefined,
+  { tables, safetyBackup }: StagedRows,
 ): Promise<Exchange> {
-  const { job, epoch, fence, tables, lockAttempts } = load
+  const { job, epoch, fence, lockAttempts } = load
   return {
     job,
     epoch,
@@ -121,7 +125,7 @@ async function exchangeOf(
     incoming: stage,
     fingerprint: live.fingerprint,
     snapshotMark: await readSnapshotMark(session),
-    archive: load.archive.manifest.id,
+    archive: load.feed.archive,
     rows: tables.reduce((sum, table) => sum + table.rows, 0),
     writesBefore: live.writes,
     raise: await raisedSequences(session, load),

@@ -1,0 +1,205 @@
+import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
+import type { Feed, FeedTable } from '../../feed/feed.ts'
+import { allOf, type Lane, type Lanes } from '../../lanes/lanes.ts'
+import type { WorkKind } from '../../lanes/trace.ts'
+import type { Target } from '../../postgres/open-target.ts'
+import { quoteTable } from '../../postgres/quote.ts'
+import type { SetKey } from '../../postgres/swap-set/swap-set.ts'
+import type { Reporter } from '../../report/reporter.ts'
+import type { Filling } from '../protect-while.ts'
+import { readFound, type Found } from '../prove.ts'
+import { runTogether } from '../run-together.ts'
+import { inAside } from './aside.ts'
+import { estimateStage } from './estimate.ts'
+import { addKeySql, isValidatedLater, validateKeySql } from './key-sql.ts'
+import { createNameLocks } from './name-locks.ts'
+import { again, once, type StageWork } from './once.ts'
+import { pourTables } from './pour-tables.ts'
+import type { PreparedStage, StageTree } from './prepare-stage.ts'
+import { setStageSequences } from './staged-sequences.ts'
+import { stageDoor } from './stage-door.ts'
+import { constraintSql, type StageIndex } from './stage-indexes.ts'
+
+/*
+ * The filling of a stage, as a graph of promises whose work is done on the job's lanes:
+ *
+ *   a table's pieces ─► its indexes ┐
+ *                    └► its proof ──┴► its constraints ─► ANALYZE of its tree ┐
+ *   the same of the table at the other end of a key ──────────────────────────┴► key added ─► key validated
+ *   all pieces ─► the feed's end                                all of it ─► sequences, triggers
+ *
+ * Promises: a lane that is free takes what has most to come after it; nothing that is begun waits for a lock that
+ * something else here holds; everything is done once (once.ts). Never: reads or locks what is not in the stage.
+ *
+ * Why nothing waits: COPY (ROW EXCLUSIVE) comes before CREATE INDEX (SHARE), which may be several at once and beside a
+ * count (ACCESS SHARE); USING INDEX (ACCESS EXCLUSIVE) comes after both, ANALYZE (SHARE UPDATE EXCLUSIVE) after that; and
+ * ADD FOREIGN KEY (SHARE ROW EXCLUSIVE on both ends) and VALIDATE (SHARE UPDATE EXCLUSIVE on its own) hold a name each.
+ */
+
+export interface FillRun {
+  lanes: Lanes
+  reporter: Reporter
+  /** The archive's text of the sequences' values. */
+  sequences: string
+  /** Called when all rows are in. */
+  onLoaded?: () => Promise<void>
+}
+
+/**
+ * Begins to stream the feed's tables into their twins and to put back what was taken off for the load. Row security comes
+ * after the proof. Both promises fail with the lanes, with what copyPiece() throws, `constraint-violated` and the
+ * session's errors.
+ */
+export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, run: FillRun): Filling {
+  const { lanes, reporter } = run
+  const { stage } = prepared
+  const place = (table: TableName): TableName => inAside(stage, table)
+  const work: StageWork = {
+    door: stageDoor(target.database, lanes.count),
+    holder: target.session.backendPid,
+    reporter,
+    signal: lanes.signal,
+  }
+  const times = estimateStage(prepared, feed.tables, lanes.count)
+  const poured = pourTables(feed, {
+    lanes,
+    stage: work,
+    place,
+    urgencyOf: times.copy,
+    onLoaded: run.onLoaded ?? (async () => undefined),
+  })
+  const found = new Map<string, Found>()
+  const indexesOf = Map.groupBy(prepared.indexes, (index) =>
+    formatTableName({ schema: index.schema, name: index.table }),
+  )
+  const inTurn = turnsOf(prepared)
+
+  const onLane = async (kind: WorkKind, name: string, urgency: number, task: (lane: Lane) => Promise<void>) =>
+    await lanes.run({ kind, name, urgency }, task)
+
+  const build = async (index: StageIndex): Promise<void> =>
+    await onLane('index', index.name, times.index(index), async (lane) => {
+      await once(lane, work, index.name, async (session) => await session.run(index.definition))
+      reporter.event('index.built', { index: index.name }, 'debug')
+    })
+
+  const count = async (table: FeedTable): Promise<void> =>
+    await onLane('checksum', formatTableName(table), times.proof(table), async (lane) => {
+      const what = await again(
+        lane,
+        work,
+        formatTableName(table),
+        async (session) => await readFound(session, place(table), table),
+      )
+      found.set(formatTableName(table), what)
+    })
+
+  /** From a table's last piece until its constraints stand. */
+  const finishTable = async (table: FeedTable): Promise<void> => {
+    const name = formatTableName(place(table))
+    await poured.tables.get(formatTableName(table))
+    const { first, early, late } = inTurn(indexesOf.get(name) ?? [])
+    const firstBuilt = allOf(first.map(build))
+    const lateBuilt = firstBuilt.then(async () => await allOf(late.map(build)))
+    await allOf<unknown>([firstBuilt, lateBuilt, ...early.map(build), count(table)])
+    const constraints = [...first, ...early, ...late].flatMap(constraintSql)
+    if (constraints.length === 0) return
+    await onLane('key', formatTableName(table), times.keys(table), async (lane) => {
+      await once(lane, work, name, async (session) => await runTogether(session, constraints))
+    })
+  }
+
+  const tables = new Map(feed.tables.map((table) => [formatTableName(place(table)), finishTable(table)]))
+  const feedTables = new Map(feed.tables.map((table) => [formatTableName(place(table)), table]))
+
+  /** ANALYZE of a partitioned table is one of its partitions too, and of a parent it reads the children. */
+  const analyze = async ({ root, members }: StageTree): Promise<void> => {
+    await allOf(members.flatMap((member) => tables.get(formatTableName(member)) ?? []))
+    const keys = members.map((member) => feedTables.get(formatTableName(member))).flatMap((table) => table ?? [])
+    const urgency = Math.max(0, ...keys.map(times.keys))
+    await onLane('analyze', root.name, urgency, async (lane) => {
+      await again(lane, work, root.name, async (session) => await session.run(`analyze ${quoteTable(root)}`))
+    })
+  }
+  const ready = new Map(prepared.trees.map((tree) => [formatTableName(tree.root), analyze(tree)]))
+
+  const locks = createNameLocks()
+  const rootOf = rootsOf(prepared.trees)
+  const addKey = async (key: SetKey): Promise<void> => {
+    const ends = [key.table, key.referenced].map((end) => rootOf(place(end)))
+    await allOf(ends.flatMap((end) => ready.get(end) ?? []))
+    const urgency = times.keys(key.table)
+    await locks.hold(ends, async () => {
+      await onLane('key', key.name, urgency, async (lane) => {
+        await once(lane, work, key.name, async (session) => await session.run(addKeySql(key, stage)))
+      })
+    })
+    if (!isValidatedLater(key)) return
+    await locks.hold(ends.slice(0, 1), async () => {
+      await onLane('key', key.name, urgency, async (lane) => {
+        await again(lane, work, key.name, async (session) => await session.run(validateKeySql(key, stage)))
+      })
+    })
+  }
+  const keys = prepared.set.keys.filter(({ side }) => side === 'inner').map(addKey)
+
+  const finish = async (): Promise<Map<string, Found>> => {
+    await allOf<unknown>([...tables.values(), ...ready.values(), ...keys])
+    await onLane('key', 'sequences and triggers', 0, async (lane) => {
+      await once(lane, work, 'sequences and triggers', async (session) => {
+        await runTogether(session, prepared.unchecked)
+        await setStageSequences(session, stage, run.sequences)
+        await prepared.enableTriggers(session)
+      })
+    })
+    return found
+  }
+  return { finished: poured.finished, built: finish() }
+}
+
+/** The root of the partitions that a table is one of, or itself. Names of the stage. */
+function rootsOf(trees: StageTree[]): (table: TableName) => string {
+  const roots = new Map(
+    trees.flatMap(({ root, members }) =>
+      members
+        .filter(({ isPartition }) => isPartition)
+        .map((member) => [formatTableName(member), formatTableName(root)] as const),
+    ),
+  )
+  return (table) => roots.get(formatTableName(table)) ?? formatTableName(table)
+}
+
+interface Turns {
+  /** A foreign key stands on them. */
+  first: StageIndex[]
+  early: StageIndex[]
+  /** Unique ones of the same table, after `first`. */
+  late: StageIndex[]
+}
+
+/**
+ * A foreign key that names columns stands on the oldest unique index that has them: where one stands on another index
+ * than the primary key's, that one is built before the table's other unique ones.
+ */
+function turnsOf({ set, stage }: PreparedStage): (indexes: StageIndex[]) => Turns {
+  const used = new Set<string>()
+  const tables = new Set<string>()
+  for (const { side, referenced, index, tail, makeTail } of set.keys) {
+    if (side === 'outbound' || makeTail !== tail) continue
+    const { schema, name } = inAside(stage, referenced)
+    used.add(formatTableName({ schema, name: index }))
+    tables.add(formatTableName({ schema, name }))
+  }
+  return (indexes) => {
+    const isFirst = (index: StageIndex): boolean => used.has(formatTableName(index))
+    const isLate = (index: StageIndex): boolean =>
+      !isFirst(index) &&
+      index.definition.startsWith('CREATE UNIQUE') &&
+      tables.has(formatTableName({ schema: index.schema, name: index.table }))
+    return {
+      first: indexes.filter(isFirst),
+      early: indexes.filter((index) => !isFirst(index) && !isLate(index)),
+      late: indexes.filter(isLate),
+    }
+  }
+}

@@ -1,0 +1,112 @@
+import { retry } from '@multiboard-sync/shared/retry'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import type { Door, Lane } from '../../lanes/lanes.ts'
+import type { Session } from '../../postgres/session.ts'
+import type { Reporter } from '../../report/reporter.ts'
+import { endBackend, readBackend, type Backend } from './lost-session.ts'
+
+/*
+ * Work on the stage that is done exactly once, however often a connection breaks: a piece of rows, an index, a key.
+ *
+ *   begin ─► its number ─► work ─► commit ─► done
+ *              │ the connection to the target, to the source or to the store breaks anywhere here
+ *              ▼
+ *   new session ─► the old one is ended ─► pg_xact_status(its number) ─► committed: done
+ *                                                                    └► aborted: again
+ *
+ * Promises: when it returns, what was to be done is there once; a few failures that may pass cost time, not the job.
+ * Never: takes the lost answer to a COMMIT for either yes or no.
+ */
+
+const ATTEMPTS = 5
+/** A store or a server that restarts is back within the sum of these. */
+const FIRST_DELAY_MS = 500
+const MAX_DELAY_MS = 10_000
+
+/** The stage of a job, for those who work on it. */
+export interface StageWork {
+  door: Door
+  /** The backend of the job's own session, which holds the lock on the target: without it the job is over. */
+  holder: number
+  reporter: Reporter
+  signal: AbortSignal
+}
+
+interface Begun<T> {
+  /** The transaction's number. */
+  xid: string
+  backend: Backend
+  /** Of work whose COMMIT may have been sent. */
+  done?: { answer: T }
+}
+
+/** Does the work in a transaction of its own. `what` names it in events. Throws what it throws, when another try is not worth it. */
+export async function once<T>(
+  lane: Lane,
+  stage: StageWork,
+  what: string,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  let begun: Begun<T> | undefined
+  return await again(lane, stage, what, async (session) => {
+    if (begun && (await wasCommitted(session, begun, stage)) && begun.done) return begun.done.answer
+    begun = undefined
+    const backend = await readBackend(session)
+    await session.run('begin')
+    const [row] = await session.query<{ xid: string }>('select pg_current_xact_id()::text as xid')
+    begun = { xid: row?.xid ?? '', backend }
+    const answer = await work(session)
+    begun.done = { answer }
+    await session.run('commit')
+    return answer
+  })
+}
+
+/** Does work that changes nothing, or the same when it is done twice, outside of a transaction. Throws as once(). */
+export async function again<T>(
+  lane: Lane,
+  { door, reporter, signal }: StageWork,
+  what: string,
+  work: (session: Session) => Promise<T>,
+): Promise<T> {
+  const options = {
+    signal,
+    attempts: ATTEMPTS,
+    firstDelayMs: FIRST_DELAY_MS,
+    maxDelayMs: MAX_DELAY_MS,
+    onRetry: (thrown: unknown, attempt: number) => {
+      const { code, message } = toSyncError(thrown)
+      reporter.event('stage.retried', { what, attempt, code, message }, 'warning')
+    },
+  }
+  return await retry(options, async () => {
+    try {
+      return await work(await lane.session(door))
+    } catch (error) {
+      // In the middle of a COPY, or of a transaction that failed.
+      lane.drop(door)
+      throw error
+    }
+  })
+}
+
+/** What became of a transaction whose session was lost. Throws `connection-lost` where the server cannot tell for sure. */
+async function wasCommitted(
+  session: Session,
+  { xid, backend }: Begun<unknown>,
+  { holder, signal }: StageWork,
+): Promise<boolean> {
+  await endBackend(session, backend, signal)
+  const [row] = await session.query<{ status: string | null; holds: boolean }>(
+    `select pg_xact_status($1::text::xid8) as status,
+            exists (select from pg_catalog.pg_stat_activity where pid = $2) as holds`,
+    [xid, holder],
+  )
+  // After a crash the server may give the number of a transaction that never reached its disk to another one.
+  if (row?.holds !== true) {
+    throw new SyncError('connection-lost', 'The server was restarted, or ended the session that holds the target.', {
+      hint: 'The target is as it was. Start the job again.',
+    })
+  }
+  return row.status === 'committed'
+}
