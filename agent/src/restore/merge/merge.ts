@@ -75,6 +75,7 @@ export async function merge(target: Target, load: Load, run: RestoreRun): Promis
     // Readers of the safety backup hold locks on the live tables.
     await lanes.rest()
     await journal.record('proven', {})
+    await target.stand(run.signal)
     run.changing()
     merged = await changeUntilDone(target, load, run, matched, { tables, safetyBackup })
   } catch (error) {

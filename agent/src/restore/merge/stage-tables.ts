@@ -61,7 +61,7 @@ export function fillTables(
 ): Filling {
   const work: StageWork = {
     door: stageDoor(target.database, lanes.count),
-    holder: target.session.backendPid,
+    stand: async () => await target.stand(lanes.signal),
     reporter,
     signal: lanes.signal,
   }

@@ -16,21 +16,25 @@ const ATTACHED = new Set(['COMMENT', 'SECURITY LABEL'])
 const PARTS = new Set(['CHECK CONSTRAINT', 'CONSTRAINT', 'DEFAULT', 'POLICY', 'RULE', 'TRIGGER'])
 const ACL_OF_RELATION = new RegExp(`^(?:TABLE|SEQUENCE|COLUMN) (${DUMPED_NAME})(?:\\.${DUMPED_NAME})?$`, 's')
 
+/** Of what belongs to other relations of the members' schemas. */
+const OUTSIDE = -1
+
 /**
  * Which component of the set each entry of the dump makes. Undefined when that cannot be told of one of them, because its
- * name could be that of two components' or is nobody's: then all belong together. `entries` are without foreign keys.
+ * name could be that of two components' or is nobody's: then all belong together. `entries` are without foreign keys, and
+ * those of the members alone, or of all relations in the members' schemas: then the others' make nothing.
  */
 export async function assignEntries(
   session: Session,
   members: Member[],
   entries: DumpEntry[],
+  of: 'members' | 'schemas' = 'members',
 ): Promise<Map<DumpEntry, number> | undefined> {
-  const rows = await session.query<Belonging>(BELONGINGS_SQL, [members.map(({ oid }) => oid)])
+  const rows = await session.query<Belonging>(BELONGINGS_SQL, [members.map(({ oid }) => oid), of === 'schemas'])
   const components = new Map(members.map(({ oid, component }) => [oid, component]))
   const owners = new Map<string, Set<number>>()
   for (const row of rows) {
-    const component = components.get(row.oid)
-    if (component === undefined) continue
+    const component = components.get(row.oid) ?? OUTSIDE
     const key = keyOf(row)
     owners.set(key, (owners.get(key) ?? new Set()).add(component))
   }
@@ -43,7 +47,7 @@ export async function assignEntries(
       ;[previous] = found
     }
     if (previous === undefined) return undefined
-    assigned.set(entry, previous)
+    if (previous !== OUTSIDE) assigned.set(entry, previous)
   }
   return assigned
 }
@@ -71,6 +75,16 @@ function keyOf({ kind, schema, name }: Omit<Belonging, 'oid'>): string {
 const BELONGINGS_SQL = `
 with member as (
   select c.oid, c.relname, c.relnamespace from pg_catalog.pg_class c where c.oid = any ($1::oid[])
+  union
+  select c.oid, c.relname, c.relnamespace
+  from pg_catalog.pg_class c
+  where $2 and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+    and c.relnamespace in (select m.relnamespace from pg_catalog.pg_class m where m.oid = any ($1::oid[]))
+    -- A table's own sequences are its.
+    and not (c.relkind = 'S' and exists (
+      select from pg_catalog.pg_depend d
+      where d.classid = 'pg_catalog.pg_class'::regclass and d.objid = c.oid
+        and d.refclassid = 'pg_catalog.pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i')))
 ),
 relation (oid, relid) as (
   select oid, oid from member

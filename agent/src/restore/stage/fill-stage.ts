@@ -56,7 +56,7 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
   const place = (table: TableName): TableName => inAside(stage, table)
   const work: StageWork = {
     door: stageDoor(target.database, lanes.count),
-    holder: target.session.backendPid,
+    stand: async () => await target.stand(lanes.signal),
     reporter,
     signal: lanes.signal,
   }

@@ -2,9 +2,9 @@ import { retry } from '@multiboard-sync/shared/retry'
 import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import { splitEntries, type DumpEntry } from '../../postgres/dump-entries.ts'
-import { dumpRelations } from '../../postgres/dump-source.ts'
+import { dumpRelations, dumpRelationsOf } from '../../postgres/dump-source.ts'
 import { readFingerprint } from '../../postgres/fingerprint.ts'
-import { findOutwardLeaks } from '../../postgres/leak-check.ts'
+import { findLeaks, findOutwardLeaks } from '../../postgres/leak-check.ts'
 import type { Target } from '../../postgres/open-target.ts'
 import { quoteIdent } from '../../postgres/quote.ts'
 import type { Session } from '../../postgres/session.ts'
@@ -12,7 +12,7 @@ import { schemasOf, type SwapSet } from '../../postgres/swap-set/swap-set.ts'
 import type { Reporter } from '../../report/reporter.ts'
 import { asideOf, createAside, dropAside, type Aside } from './aside.ts'
 import { assignEntries, withoutForeignKeys } from './assign-entries.ts'
-import { makeTwins, type Batch } from './make-twins.ts'
+import { makeTwins, refuseLeaks, type Batch, type Held } from './make-twins.ts'
 
 /*
  * The stage: empty twins of the live tables, beside them, the same in everything that is defined.
@@ -31,6 +31,8 @@ const BATCH_MS = 40
 /** In the first one; some 3 ms a table, and as much as three tables besides. */
 const FIRST_TABLES = 4
 const MAX_TABLES = 32
+/** From here on pg_dump is quicker with all relations of the schemas, of which the others are left aside. */
+const MANY_MEMBERS = 200
 const FIRST_DELAY_MS = 100
 const MAX_DELAY_MS = 5_000
 
@@ -57,8 +59,7 @@ export interface MakeStageRun {
 export async function makeStage(target: Target, set: SwapSet, stage: Aside, run: MakeStageRun): Promise<Staged> {
   const { session } = target
   run.reporter.phase('staging')
-  const text = await dumpRelations(target.database, set.members, run.signal)
-  const left = await inComponents(session, set, withoutForeignKeys(splitEntries(text).entries))
+  const left = await inComponents(target, set, run.signal)
   const hold = asideOf('hold', stage.job, schemasOf(set))
   await createAside(session, stage)
   // Committed before anything is locked: a new schema makes the server plan our long queries again.
@@ -68,14 +69,16 @@ export async function makeStage(target: Target, set: SwapSet, stage: Aside, run:
   const tablesTotal = set.members.length
   while (tablesDone < tablesTotal) {
     const batch = nextBatch(left, tables)
-    const ms = await makeBatch(session, batch, { stage, hold }, run)
-    tables = Math.max(1, Math.min(MAX_TABLES, Math.round((batch.members.length * BATCH_MS) / ms)))
+    const { ms, ownMs } = await makeBatch(session, batch, { stage, hold }, run)
+    const fitting = Math.round((batch.members.length * BATCH_MS) / ownMs)
+    tables = Math.max(1, Math.min(MAX_TABLES, fitting, 2 * tables))
     tablesDone += batch.members.length
     transactions += 1
     lockedMs = Math.max(lockedMs, ms)
     run.reporter.progress({ tablesDone, tablesTotal })
   }
   await dropAside(session, hold)
+  refuseLeaks(await findLeaks(session, [...stage.schemas.values()]))
   await refuseLiveReaders(session, set, stage)
   const { sha256 } = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
   run.reporter.event('stage.made', {
@@ -106,10 +109,19 @@ interface Components {
   sizes: Map<number, number>
 }
 
-async function inComponents(session: Session, set: SwapSet, entries: DumpEntry[]): Promise<Components> {
+async function inComponents({ database, session }: Target, set: SwapSet, signal: AbortSignal): Promise<Components> {
+  const { members } = set
   const sizes = new Map<number, number>()
-  for (const { component } of set.members) sizes.set(component, (sizes.get(component) ?? 0) + 1)
-  return { set, entries, assigned: await assignEntries(session, set.members, entries), sizes }
+  for (const { component } of members) sizes.set(component, (sizes.get(component) ?? 0) + 1)
+  const entriesOf = (text: string): DumpEntry[] => withoutForeignKeys(splitEntries(text).entries)
+  if (members.length > MANY_MEMBERS) {
+    const schemas = [...new Set(members.map(({ schema }) => schema))]
+    const entries = entriesOf(await dumpRelationsOf(database, schemas, signal))
+    const assigned = await assignEntries(session, members, entries, 'schemas')
+    if (assigned !== undefined) return { set, entries, assigned, sizes }
+  }
+  const entries = entriesOf(await dumpRelations(database, members, signal))
+  return { set, entries, assigned: await assignEntries(session, members, entries, 'members'), sizes }
 }
 
 /** Takes whole components off `left`: one at least, more while they have no more than so many tables. */
@@ -130,19 +142,18 @@ function nextBatch({ set, entries, assigned, sizes }: Components, tables: number
   }
 }
 
-/** Answers how long the locks were held, in milliseconds. */
 async function makeBatch(
   session: Session,
   batch: Batch,
   asides: { stage: Aside; hold: Aside },
   run: MakeStageRun,
-): Promise<number> {
+): Promise<Held> {
   const { signal, lockAttempts, reporter } = run
   const options = { signal, attempts: lockAttempts, firstDelayMs: FIRST_DELAY_MS, maxDelayMs: MAX_DELAY_MS }
   // Many statements in one message are fast, but do not say which of them failed: then each goes alone, once.
   let oneByOne = false
   for (;;) {
-    const made = await retry(options, async (attempt): Promise<number | SyncError> => {
+    const made = await retry(options, async (attempt): Promise<Held | SyncError> => {
       try {
         return await makeTwins(session, batch, asides, { oneByOne, signal })
       } catch (thrown) {
@@ -152,7 +163,7 @@ async function makeBatch(
         throw error
       }
     })
-    if (typeof made === 'number') return made
+    if (!(made instanceof SyncError)) return made
     if (oneByOne || !['query-failed', 'permission-denied'].includes(made.code)) throw made
     oneByOne = true
   }

@@ -9,7 +9,7 @@ import {
   type FingerprintOptions,
   type PreparedFingerprint,
 } from '../../postgres/fingerprint.ts'
-import { prepareLeakCheck } from '../../postgres/leak-check.ts'
+import { findLeaks, prepareLeakSuspicion } from '../../postgres/leak-check.ts'
 import { holdOffVacuum, lockRelations } from '../../postgres/lock-relations.ts'
 import { readTogether } from '../../postgres/query-all.ts'
 import { quoteIdent, quoteLiteral, quoteTable } from '../../postgres/quote.ts'
@@ -34,6 +34,15 @@ interface TwinsRun {
   signal: AbortSignal
 }
 
+/** How long the locks that readers wait for were held, in milliseconds. */
+export interface Held {
+  ms: number
+  /** Without what messages take on their way, which is the same however few tables a transaction makes. */
+  ownMs: number
+}
+
+/** Messages under these locks. */
+const TRIPS = 3
 /** Readers of the tables wait behind us while we wait for the locks: briefly, then again later. */
 const LOCK_MS = 250
 /** Of owned sequences, which LOCK TABLE does not take: whoever has called nextval() holds them to the end. */
@@ -44,8 +53,7 @@ const STATEMENT_MS = 5_000
 const NO_SETTINGS = `set default_tablespace = ''`
 
 /**
- * Makes the twins of one batch in one short transaction and puts them into the stage. Answers how long it held the locks
- * that readers wait for, in milliseconds. Throws `lock-timeout` (to be tried
+ * Makes the twins of one batch in one short transaction and puts them into the stage. Throws `lock-timeout` (to be tried
  * again), `schema-changed` when a twin is not what the live table is, and the session's errors; always after a rollback.
  */
 export async function makeTwins(
@@ -53,22 +61,31 @@ export async function makeTwins(
   batch: Batch,
   { stage, hold }: { stage: Aside; hold: Aside },
   run: TwinsRun,
-): Promise<number> {
+): Promise<Held> {
   const scope: FingerprintOptions = {
     keys: 'none',
     within: { schemas: schemasOf(batch), relations: batch.members },
   }
-  const fingerprint = await prepareFingerprint(session, scope)
-  const leaks = await prepareLeakCheck(session, [...stage.schemas.values()])
+  const fingerprint = await prepareFingerprint(session, scope, 'parsed')
+  // What this transaction makes is all that it can have made somebody point to: the twins before it are looked at when all
+  // stand. Event triggers may do anything, and what looks odd may be none of ours: then everything is looked at, here.
+  const suspicion = await prepareLeakSuspicion(
+    session,
+    batch.members.map((member) => inAside(stage, member)),
+  )
   // Read committed: under the locks the catalogue is to be seen as it is now.
   await session.run('begin isolation level read committed')
   try {
+    const askedAt = performance.now()
     await requireSame(session, batch.members)
+    const tripMs = performance.now() - askedAt
     await holdOffVacuum(session, ofKind(batch, 'r', 'p'))
     // With that lock nobody alters the tables any more, and nobody waits while they are read. Grants, and what is done to
     // views from here on, no lock of ours would keep away either: the exchange compares the live definitions again.
     await requireSame(session, batch.members)
     const live = await fingerprint.read()
+    // Nothing of it is there yet: read once, it is planned when others wait.
+    await suspicion.read()
     await lockBatch(session, batch)
     const lockedAt = performance.now()
     if (ofKind(batch, 'v', 'm').length > 0) await requireSame(session, batch.members)
@@ -79,14 +96,15 @@ export async function makeTwins(
     if ((await makeAll(session, batch, before, fingerprint, run)).sha256 !== live.sha256) {
       throw await differs(session, scope)
     }
-    const [found] = await readTogether<[string[]]>(
+    const [isSuspicious] = await readTogether<[boolean]>(
       session,
       [movesSql(batch, stay, (name) => inAside(stage, name)), movesSql(batch, (name) => inAside(hold, name), stay)],
-      [leaks],
+      [suspicion],
     )
-    refuseLeaks(found)
+    if (isSuspicious) refuseLeaks(await findLeaks(session, [...stage.schemas.values()]))
     await session.run('commit')
-    return performance.now() - lockedAt
+    const ms = performance.now() - lockedAt
+    return { ms, ownMs: Math.max(1, ms - TRIPS * tripMs) }
   } catch (error) {
     await rollBack(session)
     throw error
@@ -206,7 +224,7 @@ function schemaChanged(details: string[]): SyncError {
 }
 
 /** Something of the live side, an event trigger's doing perhaps, that would stand in the way of dropping the stage. */
-function refuseLeaks(leaks: string[]): void {
+export function refuseLeaks(leaks: string[]): void {
   if (leaks.length === 0) return
   throw new SyncError('unsupported-object', 'Something outside the stage would point into it.', {
     hint: 'Nothing was changed. Use the engine merge, and report this as a bug.',

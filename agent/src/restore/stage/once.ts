@@ -1,9 +1,9 @@
 import { retry } from '@multiboard-sync/shared/retry'
-import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import type { Door, Lane } from '../../lanes/lanes.ts'
+import { endBackend, readBackend, type Backend } from '../../postgres/end-backend.ts'
 import type { Session } from '../../postgres/session.ts'
 import type { Reporter } from '../../report/reporter.ts'
-import { endBackend, readBackend, type Backend } from './lost-session.ts'
 
 /*
  * Work on the stage that is done exactly once, however often a connection breaks: a piece of rows, an index, a key.
@@ -26,8 +26,8 @@ const MAX_DELAY_MS = 10_000
 /** The stage of a job, for those who work on it. */
 export interface StageWork {
   door: Door
-  /** The backend of the job's own session, which holds the lock on the target: without it the job is over. */
-  holder: number
+  /** Makes sure that the server has lost nothing since the job began, and the target is still the job's: target.stand(). */
+  stand: () => Promise<void>
   reporter: Reporter
   signal: AbortSignal
 }
@@ -90,23 +90,15 @@ export async function again<T>(
   })
 }
 
-/** What became of a transaction whose session was lost. Throws `connection-lost` where the server cannot tell for sure. */
+/** What became of a transaction whose session was lost. Throws as target.stand(). */
 async function wasCommitted(
   session: Session,
   { xid, backend }: Begun<unknown>,
-  { holder, signal }: StageWork,
+  { stand, signal }: StageWork,
 ): Promise<boolean> {
   await endBackend(session, backend, signal)
-  const [row] = await session.query<{ status: string | null; holds: boolean }>(
-    `select pg_xact_status($1::text::xid8) as status,
-            exists (select from pg_catalog.pg_stat_activity where pid = $2) as holds`,
-    [xid, holder],
-  )
   // After a crash the server may give the number of a transaction that never reached its disk to another one.
-  if (row?.holds !== true) {
-    throw new SyncError('connection-lost', 'The server was restarted, or ended the session that holds the target.', {
-      hint: 'The target is as it was. Start the job again.',
-    })
-  }
-  return row.status === 'committed'
+  await stand()
+  const [row] = await session.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [xid])
+  return row?.status === 'committed'
 }

@@ -44,7 +44,7 @@ export async function proveStage(
 
   const door: Door = {
     database: target.database.name,
-    open: async (until) => await openSession(target.database, { purpose: 'proof', signal: until }),
+    open: async (until) => await openSession(target.database, { purpose: 'proof', signal: until, patient: true }),
   }
   const outer = set.keys.filter(({ side }) => side !== 'inner')
   const found = await allOf(

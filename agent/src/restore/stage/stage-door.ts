@@ -22,7 +22,8 @@ export function stageDoor(database: DatabaseUrl, lanes: number): Door {
   return {
     database: database.name,
     open: async (signal) => {
-      const session = await openSession(database, { purpose: 'stage', signal, lockTimeoutMs: LOCK_TIMEOUT_MS })
+      const options = { purpose: 'stage', signal, lockTimeoutMs: LOCK_TIMEOUT_MS, patient: true }
+      const session = await openSession(database, options)
       try {
         await session.run(settingsSql(lanes))
         return session

@@ -44,6 +44,7 @@ export async function swap(target: Target, load: Load, run: RestoreRun): Promise
   try {
     const staged = await stageAndProve(target, load, run, live.set, stage)
     proof = staged.proof
+    await target.stand(run.signal)
     exchanged = await exchange(target, await exchangeOf(target, load, live, stage, staged), run)
   } catch (error) {
     await dropStage(target, stage, run)
