@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
 import { readCatalogMark, watchCatalog } from '../src/postgres/catalog-mark.ts'
 import { prepareDependencyPrint, readDependencyLines } from '../src/postgres/dependency-print.ts'
 import { prepareFingerprint, readFingerprint, readFingerprintLines } from '../src/postgres/fingerprint.ts'
-import { findLeaks, findOutwardLeaks, prepareLeakCheck } from '../src/postgres/leak-check.ts'
+import { findLeaks, findOutwardLeaks, prepareLeakCheck, prepareLeakSuspicion } from '../src/postgres/leak-check.ts'
 import { openSession, type Session } from '../src/postgres/session.ts'
 import { schema } from './swap-checks-schema.ts'
 
@@ -33,6 +33,17 @@ async function trying<T>(sql: string, work: () => Promise<T>): Promise<T> {
   } finally {
     await session.run('rollback')
   }
+}
+
+/** Then nothing but parts of them points to the relations of apart. */
+const quiet = 'drop function apart.f(apart.a)'
+
+async function isApartSuspicious(): Promise<boolean> {
+  const relations = await session.query<{ schema: string; name: string }>(
+    `select 'apart' as schema, relname::text as name from pg_class
+     where relnamespace = 'apart'::regnamespace and relkind in ('r', 'p', 'v', 'm')`,
+  )
+  return await (await prepareLeakSuspicion(session, relations)).read()
 }
 
 describe('The leak check', () => {
@@ -145,6 +156,31 @@ describe('The leak check', () => {
     const found = await trying(sql, async () => await findLeaks(session, ['apart']))
     expect(found.join('\n').replaceAll(/pg_temp_\d+/g, 'pg_temp')).toContain(line)
     expect(await findLeaks(session, ['apart'])).toEqual([])
+    // Schemas, functions and types that stand for themselves are no parts of relations.
+    const isOfRelation = !/ points to (?:schema|function|type apart\.kind)/.test(line)
+    expect(await trying(`${quiet}; ${sql}`, isApartSuspicious)).toBe(isOfRelation)
+  })
+
+  test('D16: suspects relations that others point to, and none that only their own parts do, or whatever there are event triggers', async () => {
+    expect(await trying(quiet, isApartSuspicious)).toBe(false)
+    // The function is no part of its table: whether that is a leak is for the whole check to say.
+    expect(await trying('select', isApartSuspicious)).toBe(true)
+    const functions = 'create function live.e() returns event_trigger language plpgsql as $$begin end$$'
+    const trigger = 'create event trigger e on ddl_command_end execute function live.e()'
+    expect(await trying(`${quiet}; ${functions}; ${trigger}`, isApartSuspicious)).toBe(true)
+    expect(await trying(`${quiet}; ${functions}; ${trigger}; alter event trigger e disable`, isApartSuspicious)).toBe(
+      false,
+    )
+  })
+
+  test('one prepared suspicion is about what its read names, and costs nothing that is planned again', async () => {
+    const [a, k] = [[{ schema: 'apart', name: 'a' }], [{ schema: 'live', name: 'k' }]]
+    const [ofA, ofK] = [await prepareLeakSuspicion(session, a), await prepareLeakSuspicion(session, k)]
+    expect(ofA.statements.at(-1)).toBe(ofK.statements.at(-1))
+    // Other tables' keys lead to a, and k's leads to another.
+    expect([await ofA.read(), await ofK.read(), await ofA.read()]).toEqual([true, true, true])
+    const free = await prepareLeakSuspicion(session, [{ schema: 'apart', name: 'nobody' }])
+    expect([await free.read(), await ofA.read(), await free.read()]).toEqual([false, true, false])
   })
 
   test('D16: does not mind texts of functions, statements, and what points out', async () => {

@@ -2,7 +2,7 @@ import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { planQuery } from './prepare-query.ts'
 import { preparedRead, type PreparedRead } from './query-all.ts'
 import { quoteLiteral } from './quote.ts'
-import { notBookkeeping, schemaContents } from './schema-contents.ts'
+import { notBookkeeping, relationContents, schemaContents } from './schema-contents.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -56,38 +56,8 @@ rows as materialized (
  */
 function linesWithinSql(relations: TableName[]): string {
   const names = JSON.stringify(relations.map(({ schema, name }) => [schema, name]))
-  const among = (list: string): string => `= any (array(select oid from ${list}))`
   return `
-with given as materialized (
-  select c.oid
-  from jsonb_array_elements(${quoteLiteral(names)}::jsonb) as g(pair)
-  join pg_catalog.pg_namespace n on n.nspname = g.pair ->> 0
-  join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = g.pair ->> 1
-),
-rel as materialized (
-  select oid from given
-  union all
-  select x.indexrelid from pg_catalog.pg_index x where x.indrelid ${among('given')}
-  union all
-  select d.objid from pg_catalog.pg_depend d
-  where d.refclassid = 'pg_class'::regclass and d.refobjid ${among('given')} and d.refobjsubid > 0
-    and d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i')
-),
-row_types as materialized (
-  select t.oid, t.typarray from pg_catalog.pg_type t
-  where t.oid = any (array(select c.reltype from pg_catalog.pg_class c where c.oid ${among('rel')} and c.reltype <> 0))
-),
-objects (classid, objid) as materialized (
-  select 'pg_class'::regclass::oid, oid from rel
-  union all select 'pg_type'::regclass::oid, oid from row_types
-  union all select 'pg_type'::regclass::oid, typarray from row_types where typarray <> 0
-  union all select 'pg_constraint'::regclass::oid, o.oid from pg_catalog.pg_constraint o where o.conrelid ${among('rel')}
-  union all select 'pg_attrdef'::regclass::oid, o.oid from pg_catalog.pg_attrdef o where o.adrelid ${among('rel')}
-  union all select 'pg_trigger'::regclass::oid, o.oid from pg_catalog.pg_trigger o where o.tgrelid ${among('rel')}
-  union all select 'pg_rewrite'::regclass::oid, o.oid from pg_catalog.pg_rewrite o where o.ev_class ${among('rel')}
-  union all select 'pg_policy'::regclass::oid, o.oid from pg_catalog.pg_policy o where o.polrelid ${among('rel')}
-  union all select 'pg_statistic_ext'::regclass::oid, o.oid from pg_catalog.pg_statistic_ext o where o.stxrelid ${among('rel')}
-),
+with ${relationContents(`${quoteLiteral(names)}::jsonb`)},
 apart as materialized (select n.oid from pg_catalog.pg_namespace n where n.nspname ~ '^(multiboard_sync|pg_temp_|pg_toast)'),
 rows as materialized (
   select d.* from objects o cross join lateral (

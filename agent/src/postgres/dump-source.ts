@@ -88,7 +88,8 @@ const NAMES_A_PATTERN = 50
 
 /**
  * The definitions of these relations and of what they own (columns, constraints, indexes, triggers, rules, policies, owned
- * sequences), with owners and grants, as they are now. pg_dump leaves out extended statistics and publications.
+ * sequences), with owners and grants, as they are now. pg_dump leaves out extended statistics and publications. For each 50
+ * names the server matches all its relations: 30 s for 3,000 names, where dumpRelationsOf() takes five.
  */
 export async function dumpRelations(
   database: DatabaseUrl,
@@ -106,9 +107,17 @@ export async function dumpRelations(
   }
   // Without a pattern pg_dump would dump everything.
   if (patterns.length === 0) return ''
-  const args = ['-s', '--no-publications', '--no-subscriptions', ...patterns]
-  return await dumpSchema(database, { args, signal })
+  return await dumpSchema(database, { args: [...WITH_OWNERS, ...patterns], signal })
 }
+
+/** The same of all relations in these schemas. */
+export async function dumpRelationsOf(database: DatabaseUrl, schemas: string[], signal: AbortSignal): Promise<string> {
+  if (schemas.length === 0) return ''
+  const patterns = schemas.flatMap((schema) => ['-t', `${quoteIdent(schema)}.*`])
+  return await dumpSchema(database, { args: [...WITH_OWNERS, ...patterns], signal })
+}
+
+const WITH_OWNERS = ['-s', '--no-publications', '--no-subscriptions']
 
 /** What pg_dump writes after the rows. Everything before the first of these and of the sequences is pre-data. */
 const POST_DATA_TYPES = new Set([

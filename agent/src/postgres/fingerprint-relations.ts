@@ -19,7 +19,7 @@ export function relationFacts(scope: FactScope): string[] {
     columns(scope),
     ...(scope.order ? [columnOrder] : []),
     constraints(scope),
-    indexes(scope),
+    indexes,
     triggers(scope),
     rules(scope),
     policies(scope),
@@ -29,6 +29,20 @@ export function relationFacts(scope: FactScope): string[] {
     foreignTables(scope),
     publicationTables(scope),
   ]
+}
+
+/**
+ * From what hangs on a relation to its names. One plan serves scopes of all sizes: joins with `rel` would be made for short
+ * lists, and take the square of the length of long ones. For the same reason COALESCE: of IN alone the server makes such a join.
+ */
+function tableOf(oid: string): string {
+  return `cross join lateral (
+    select o.oid, n.nspname, o.relname from pg_class o join pg_namespace n on n.oid = o.relnamespace
+    where o.oid = ${oid} offset 0) c`
+}
+
+function isAmongThem(oid: string): string {
+  return `coalesce(${oid} in (select rel.oid from rel), false)`
 }
 
 function relations(scope: FactScope): string {
@@ -132,8 +146,8 @@ function constraints(scope: FactScope): string {
       comment('k.oid', 'pg_constraint'),
     ],
     `pg_constraint k
-     ${isWhole ? constrained : `join rel c on c.oid = k.conrelid`}
-     where ${isWhole ? '(c.oid is not null or n.oid is not null)' : ofRelations(scope, 'k.conrelid')}
+     ${isWhole ? constrained : tableOf('k.conrelid')}
+     where ${isWhole ? '(c.oid is not null or n.oid is not null)' : `${ofRelations(scope, 'k.conrelid')} and ${isAmongThem('k.conrelid')}`}
        and k.contype ${keys === 'none' ? `not in ('t', 'f')` : `<> 't'`}
        and not exists (select from pg_constraint p where p.oid = k.conparentid and p.conrelid = k.conrelid and p.conrelid <> 0)`,
   )
@@ -145,31 +159,33 @@ const constrained = `
   left join pg_type t on t.oid = k.contypid and ${notInExtension('pg_type', 't.oid')}
   left join ns n on n.oid = t.typnamespace`
 
-function indexes(scope: FactScope): string {
-  return fact(
-    'index',
-    [
-      'i.nspname',
-      'i.relname',
-      'c.nspname',
-      'c.relname',
-      normal('pg_get_indexdef(i.oid)'),
-      'x.indisunique',
-      'x.indisprimary',
-      'x.indisclustered',
-      'x.indisreplident',
-      'x.indisvalid',
-      'x.indimmediate',
-      `(select spcname from pg_tablespace where oid = i.reltablespace)`,
-      `(select h.inhparent::regclass::text from pg_inherits h where h.inhrelid = i.oid)`,
-      `array(select a.attnum || '=' || a.attstattarget from pg_attribute a
+const indexed = `rel i
+  cross join lateral (select * from pg_index o where o.indexrelid = i.oid offset 0) x
+  ${tableOf('x.indrelid')}
+  where i.relkind in ('i', 'I') and ${isAmongThem('x.indrelid')}`
+
+const indexes = fact(
+  'index',
+  [
+    'i.nspname',
+    'i.relname',
+    'c.nspname',
+    'c.relname',
+    normal('pg_get_indexdef(i.oid)'),
+    'x.indisunique',
+    'x.indisprimary',
+    'x.indisclustered',
+    'x.indisreplident',
+    'x.indisvalid',
+    'x.indimmediate',
+    `(select spcname from pg_tablespace where oid = i.reltablespace)`,
+    `(select h.inhparent::regclass::text from pg_inherits h where h.inhrelid = i.oid)`,
+    `array(select a.attnum || '=' || a.attstattarget from pg_attribute a
              where a.attrelid = i.oid and a.attstattarget >= 0 order by a.attnum)`,
-      comment('i.oid', 'pg_class'),
-    ],
-    `pg_index x join rel i on i.oid = x.indexrelid join rel c on c.oid = x.indrelid
-     where ${ofRelations(scope, 'x.indrelid')}`,
-  )
-}
+    comment('i.oid', 'pg_class'),
+  ],
+  indexed,
+)
 
 function triggers(scope: FactScope): string {
   return fact(
@@ -183,7 +199,8 @@ function triggers(scope: FactScope): string {
       't.tgparentid <> 0',
       comment('t.oid', 'pg_trigger'),
     ],
-    `pg_trigger t join rel c on c.oid = t.tgrelid where ${ofRelations(scope, 't.tgrelid')} and ${userTriggers}`,
+    `pg_trigger t ${tableOf('t.tgrelid')}
+     where ${ofRelations(scope, 't.tgrelid')} and ${isAmongThem('t.tgrelid')} and ${userTriggers}`,
   )
 }
 
@@ -198,8 +215,8 @@ function rules(scope: FactScope): string {
       'r.ev_enabled',
       comment('r.oid', 'pg_rewrite'),
     ],
-    `pg_rewrite r join rel c on c.oid = r.ev_class
-     where r.rulename <> '_RETURN' and ${ofRelations(scope, 'r.ev_class')}`,
+    `pg_rewrite r ${tableOf('r.ev_class')}
+     where r.rulename <> '_RETURN' and ${ofRelations(scope, 'r.ev_class')} and ${isAmongThem('r.ev_class')}`,
   )
 }
 
@@ -218,7 +235,8 @@ function policies(scope: FactScope): string {
       normal('pg_get_expr(p.polwithcheck, p.polrelid)'),
       comment('p.oid', 'pg_policy'),
     ],
-    `pg_policy p join rel c on c.oid = p.polrelid where ${ofRelations(scope, 'p.polrelid')}`,
+    `pg_policy p ${tableOf('p.polrelid')}
+     where ${ofRelations(scope, 'p.polrelid')} and ${isAmongThem('p.polrelid')}`,
   )
 }
 
@@ -291,7 +309,7 @@ function publicationTables(scope: FactScope): string {
         : 'null',
       since15 ? normal('pg_get_expr(r.prqual, r.prrelid)') : 'null',
     ],
-    `pg_publication_rel r join pg_publication p on p.oid = r.prpubid join rel c on c.oid = r.prrelid
-     where ${ofRelations(scope, 'r.prrelid')}`,
+    `pg_publication_rel r join pg_publication p on p.oid = r.prpubid ${tableOf('r.prrelid')}
+     where ${ofRelations(scope, 'r.prrelid')} and ${isAmongThem('r.prrelid')}`,
   )
 }

@@ -53,13 +53,18 @@ export async function readFingerprint(session: Session, options: FingerprintOpti
   return await readOne(session, options.within === undefined ? sql : await prepareQuery(session, sql))
 }
 
-/** Parses and plans now, so that reading under locks takes the time of the reading alone. */
+/**
+ * Parses and plans now, so that reading under locks takes the time of the reading alone. `parsed` leaves the planning to
+ * the first read: for whoever reads it once before the locks, too.
+ */
 export async function prepareFingerprint(
   session: Session,
   options: FingerprintOptions = {},
+  upTo: 'parsed' | 'planned' = 'planned',
 ): Promise<PreparedFingerprint> {
   await setExtent(session, options.within)
-  const execute = await planQuery(session, hashedSql(session.serverVersion, options))
+  const prepare = upTo === 'parsed' ? prepareQuery : planQuery
+  const execute = await prepare(session, hashedSql(session.serverVersion, options))
   return preparedRead(session, [...extentSql(options.within), execute], ([row]) => {
     if (row === undefined) throw new Error('an aggregate answers one row')
     return row as Fingerprint

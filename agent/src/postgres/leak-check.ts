@@ -2,7 +2,7 @@ import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { prepareQuery, planQuery } from './prepare-query.ts'
 import { preparedRead, type PreparedRead } from './query-all.ts'
 import { quoteLiteral } from './quote.ts'
-import { notBookkeeping, notForeignKey, schemaContents } from './schema-contents.ts'
+import { notBookkeeping, notForeignKey, relationContents, schemaContents } from './schema-contents.ts'
 import type { Session } from './session.ts'
 
 /*
@@ -26,6 +26,19 @@ export async function findLeaks(session: Session, schemas: string[]): Promise<st
 export async function prepareLeakCheck(session: Session, schemas: string[]): Promise<PreparedRead<string[]>> {
   const execute = await planQuery(session, leaksSql(schemas))
   return preparedRead(session, [execute], (rows) => (rows as { line: string }[]).map(({ line }) => line))
+}
+
+/**
+ * Whether findLeaks() has to be asked about these relations, by a look at them alone, so that it costs what they are and not
+ * what else lies in their schemas. False: nothing outside points to them, their indexes, owned sequences, types or other
+ * parts, and no foreign key leaves or enters. True: something may, or event triggers may have done anything to anybody.
+ * The session is told which relations are meant with the read itself, so that one plan serves all.
+ */
+export async function prepareLeakSuspicion(session: Session, relations: TableName[]): Promise<PreparedRead<boolean>> {
+  const names = JSON.stringify(relations.map(({ schema, name }) => [schema, name]))
+  const set = `select pg_catalog.set_config('${suspectsSetting}', ${quoteLiteral(names)}, false)`
+  const execute = await prepareQuery(session, suspicionSql)
+  return preparedRead(session, [set, execute], (rows) => (rows as { suspicious: boolean }[])[0]?.suspicious ?? true)
 }
 
 /**
@@ -93,6 +106,27 @@ lines as (
 select line from lines order by line collate "C"`
 }
 
+const suspectsSetting = 'multiboard_sync.leak_suspects'
+
+/** TOAST tables are parts of their tables by an internal dependency, as everything is that findLeaks() calls a part. */
+const suspicionSql = `
+with ${relationContents(`pg_catalog.current_setting('${suspectsSetting}')::jsonb`)}
+select exists (select from pg_catalog.pg_event_trigger where evtenabled <> 'D')
+  or exists (
+    select from objects o cross join lateral (
+      select * from pg_catalog.pg_depend d where d.refclassid = o.classid and d.refobjid = o.objid offset 0) d
+    where d.deptype <> 'i' and (d.classid, d.objid) not in (select classid, objid from objects))
+  or exists (
+    select from pg_catalog.pg_constraint k
+    where k.contype = 'f' and k.conrelid = any (array(select oid from rel)) and k.confrelid not in (select oid from rel))
+  -- The one part of a table that may lie in another schema.
+  or exists (
+    select from pg_catalog.pg_statistic_ext s
+    where s.stxrelid = any (array(select oid from rel))
+      and s.stxnamespace <> all (array(
+        select distinct c.relnamespace from pg_catalog.pg_class c where c.oid = any (array(select oid from given)))))
+  or exists (select from pg_catalog.pg_subscription_rel r where r.srrelid in (select oid from rel)) as suspicious`
+
 /** What lies in no schema but belongs to something inside: casts of a range type, members of an operator family, TOAST. */
 const notPart = `
   not exists (
@@ -107,8 +141,9 @@ given as materialized (
   from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
   where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and c.relkind in ('r', 'p', 'v', 'm', 'f', 'S', 'i', 'I')
     and n.oid not in (select oid from inside_schemas)
-    and ($1::text is null or exists (
-      select from jsonb_array_elements($1::jsonb) g(pair) where g.pair ->> 0 = n.nspname and g.pair ->> 1 = c.relname))
+    -- A list, hashed once: for each relation of the database it is looked into.
+    and ($1::text is null or (n.nspname::text, c.relname::text) in (
+      select g.pair ->> 0, g.pair ->> 1 from jsonb_array_elements($1::jsonb) g(pair)))
 ),
 outside as materialized (
   select oid from given

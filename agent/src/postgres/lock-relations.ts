@@ -50,8 +50,9 @@ export async function lockForCheck(session: Session, tables: TableName[], forMs:
  * (unless it runs against wraparound). Waits `deadlock_timeout` and a little more at most.
  */
 export async function holdOffVacuum(session: Session, tables: TableName[]): Promise<void> {
+  // pg_settings would write out every setting there is.
   const [row] = await session.query<{ ms: number }>(
-    `select setting::float8 as ms from pg_catalog.pg_settings where name = 'deadlock_timeout'`,
+    `select 1000 * extract(epoch from current_setting('deadlock_timeout')::interval)::float8 as ms`,
   )
   await runWithin(session, (row?.ms ?? defaultDeadlockMs) + cancelMs, lockTables(tables, 'share update exclusive'))
 }

@@ -68,3 +68,43 @@ export const notBookkeeping = `
 export const notForeignKey = `
   (d.classid <> 'pg_constraint'::regclass
    or (select k.contype from pg_catalog.pg_constraint k where k.oid = d.objid) is distinct from 'f')`
+
+/**
+ * Common table expressions about single relations, found by indexes alone, whatever else is in the database: `given` (oid),
+ * the relations whose names `names` is, SQL for a jsonb of `[["schema", "name"], …]`; `rel` (oid), these with their indexes
+ * and owned sequences; and `objects` (classid, objid): those, and the parts of them that pg_depend knows.
+ */
+export function relationContents(names: string): string {
+  const among = (list: string): string => `= any (array(select oid from ${list}))`
+  return `
+given as materialized (
+  select c.oid
+  from jsonb_array_elements(${names}) as g(pair)
+  join pg_catalog.pg_namespace n on n.nspname = g.pair ->> 0
+  join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = g.pair ->> 1
+),
+rel as materialized (
+  select oid from given
+  union all
+  select x.indexrelid from pg_catalog.pg_index x where x.indrelid ${among('given')}
+  union all
+  select d.objid from pg_catalog.pg_depend d
+  where d.refclassid = 'pg_class'::regclass and d.refobjid ${among('given')} and d.refobjsubid > 0
+    and d.classid = 'pg_class'::regclass and d.deptype in ('a', 'i')
+),
+row_types as materialized (
+  select t.oid, t.typarray from pg_catalog.pg_type t
+  where t.oid = any (array(select c.reltype from pg_catalog.pg_class c where c.oid ${among('rel')} and c.reltype <> 0))
+),
+objects (classid, objid) as materialized (
+  select 'pg_class'::regclass::oid, oid from rel
+  union all select 'pg_type'::regclass::oid, oid from row_types
+  union all select 'pg_type'::regclass::oid, typarray from row_types where typarray <> 0
+  union all select 'pg_constraint'::regclass::oid, o.oid from pg_catalog.pg_constraint o where o.conrelid ${among('rel')}
+  union all select 'pg_attrdef'::regclass::oid, o.oid from pg_catalog.pg_attrdef o where o.adrelid ${among('rel')}
+  union all select 'pg_trigger'::regclass::oid, o.oid from pg_catalog.pg_trigger o where o.tgrelid ${among('rel')}
+  union all select 'pg_rewrite'::regclass::oid, o.oid from pg_catalog.pg_rewrite o where o.ev_class ${among('rel')}
+  union all select 'pg_policy'::regclass::oid, o.oid from pg_catalog.pg_policy o where o.polrelid ${among('rel')}
+  union all select 'pg_statistic_ext'::regclass::oid, o.oid from pg_catalog.pg_statistic_ext o where o.stxrelid ${among('rel')}
+)`
+}
