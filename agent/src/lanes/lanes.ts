@@ -77,17 +77,24 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
   async function take(urgency: number): Promise<OwnedLane> {
     const lane = idle.pop()
     if (lane) return lane
-    return await new Promise((start, fail) => waiting.push({ urgency, start, fail }))
+    return await new Promise((start, fail) => waiting.splice(placeOf(urgency), 0, { urgency, start, fail }))
+  }
+
+  /** The most urgent is last, and of equals the one that came first. */
+  function placeOf(urgency: number): number {
+    let [from, to] = [0, waiting.length]
+    while (from < to) {
+      const middle = (from + to) >>> 1
+      if ((waiting[middle]?.urgency ?? 0) < urgency) from = middle + 1
+      else to = middle
+    }
+    return from
   }
 
   function giveBack(lane: OwnedLane): void {
-    const next = waiting.reduce<Waiting | undefined>(
-      (best, one) => (best && best.urgency >= one.urgency ? best : one),
-      undefined,
-    )
-    if (!next) return void idle.push(lane)
-    waiting.splice(waiting.indexOf(next), 1)
-    next.start(lane)
+    const next = waiting.pop()
+    if (next) next.start(lane)
+    else idle.push(lane)
   }
 
   /** Of several failures the first is the cause; the others are its echo. */
