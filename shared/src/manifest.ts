@@ -34,11 +34,14 @@ const partSchema = z.strictObject({
 })
 export type Part = z.infer<typeof partSchema>
 
-export const CHECKSUM_ALGORITHM = 'chain-hashtextextended-1'
+/** The second is what is written; the first is in older archives. */
+const checksumAlgorithmSchema = z.enum(['chain-hashtextextended-1', 'chain-typed-2'])
+export type ChecksumAlgorithm = z.infer<typeof checksumAlgorithmSchema>
+export const CHECKSUM_ALGORITHM = 'chain-typed-2' satisfies ChecksumAlgorithm
 
 const checksumSchema = z.strictObject({
   /** Names the expression (docs/ARCHIVE-FORMAT.md): order-independent, equal on PostgreSQL 13 to 18. */
-  algorithm: z.literal(CHECKSUM_ALGORITHM),
+  algorithm: checksumAlgorithmSchema,
   /** A decimal number as text. */
   value: z.string().regex(/^-?\d+$/),
 })
