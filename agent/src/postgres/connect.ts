@@ -2,6 +2,7 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import pg from 'pg'
 import { canceled } from './canceled.ts'
 import { fromPgError } from './pg-error.ts'
+import type { Believed } from './watch-line.ts'
 
 /** A database as the agent knows it. The URL holds a password: it appears in no message, hint or detail. */
 export interface DatabaseUrl {
@@ -25,6 +26,8 @@ export interface DatabasePin {
 export interface Connected {
   client: pg.Client
   backendPid: number
+  /** When the server began this session, as text that it takes for a timestamptz: process ids come again. */
+  since: string
   /** server_version_num: 180004. */
   serverVersion: number
   /** ParameterStatus messages of the start: what libpq would remember. */
@@ -58,19 +61,50 @@ export async function connect(database: DatabaseUrl, purpose: string, signal: Ab
   signal.addEventListener('abort', stop, { once: true })
   try {
     await client.connect()
-    const { rows } = await client.query<{ pid: number; version: number }>(
-      `select pg_backend_pid() as pid, current_setting('server_version_num')::int as version`,
+    const { rows } = await client.query<{ pid: number; version: number; since: string }>(
+      `select pid, current_setting('server_version_num')::int as version,
+              to_char(backend_start at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') || '+00' as since
+       from pg_catalog.pg_stat_get_activity(pg_backend_pid())`,
     )
     const [row] = rows
     if (row === undefined) throw new Error('the first query answered nothing')
     refuseOthers(database, client, row)
-    return { client, backendPid: row.pid, serverVersion: row.version, parameters, broken: () => broken }
+    const { pid: backendPid, since, version: serverVersion } = row
+    return { client, backendPid, since, serverVersion, parameters, broken: () => broken }
   } catch (error) {
     cut(client)
     if (signal.aborted) throw canceled(signal)
     throw fromConnectError(error, database)
   } finally {
     signal.removeEventListener('abort', stop)
+  }
+}
+
+/**
+ * What the server believes of a session, asked over a connection of its own; undefined when no server answers. Throws
+ * when one answers something else.
+ */
+export async function lookAt(
+  database: DatabaseUrl,
+  of: Pick<Connected, 'backendPid' | 'since'>,
+  signal: AbortSignal,
+): Promise<Believed | undefined> {
+  let client: pg.Client | undefined
+  try {
+    ;({ client } = await connect(database, 'look', signal))
+    const { rows } = await client.query<{ believed: Believed }>(
+      `select case when wait_event_type = 'Client' or state like 'idle%' then 'waits' else 'works' end as believed
+       from pg_catalog.pg_stat_get_activity($1) where backend_start = $2::timestamptz`,
+      [of.backendPid, of.since],
+    )
+    return rows[0]?.believed ?? 'gone'
+  } catch (error) {
+    const { cause } = error instanceof SyncError ? error : { cause: error }
+    const isAnswer = cause instanceof Error && 'severity' in cause
+    if (isAnswer) throw error
+    return undefined
+  } finally {
+    if (client) cut(client)
   }
 }
 

@@ -3,8 +3,9 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type pg from 'pg'
 import { canceled } from './canceled.ts'
 import { checkPinned } from './check-pinned.ts'
-import { connect, cut, isCutShort, type DatabaseUrl } from './connect.ts'
+import { connect, cut, isCutShort, lookAt, type DatabaseUrl } from './connect.ts'
 import { connectionLost, fromPgError } from './pg-error.ts'
+import { watchLine } from './watch-line.ts'
 
 export type { DatabaseUrl } from './connect.ts'
 
@@ -13,8 +14,9 @@ export type { DatabaseUrl } from './connect.ts'
  *
  * Promises: settings under which a value's text is the same on source and target; errors as SyncErrors without values;
  * aborting the signal ends the connection at once, in the middle of anything; a connection that breaks while it is made is
- * made again. Never: retries or reconnects once it is open (a lost session has lost its snapshot and its locks), or waits for
- * a lock longer than lockTimeoutMs unless a caller says so.
+ * made again; one that is dead without a word is found so within minutes, and then is as if cut. Never: retries or reconnects
+ * once it is open (a lost session has lost its snapshot and its locks), or waits for a lock longer than lockTimeoutMs unless
+ * a caller says so.
  */
 
 export interface Session extends AsyncDisposable {
@@ -44,6 +46,8 @@ export interface SessionOptions {
   lockTimeoutMs?: number
   /** In the middle of a job: a server that is away, starting up or full is waited for, some seconds. */
   patient?: boolean
+  /** For tests: how long a line may be silent before it is asked whether the server still works; see watch-line.ts. */
+  silenceMs?: number
 }
 
 /** Long enough for a short transaction of somebody else, short enough not to make others queue behind us. */
@@ -77,13 +81,20 @@ export async function openSession(database: DatabaseUrl, options: SessionOptions
 
 async function openOnce(database: DatabaseUrl, options: SessionOptions): Promise<Session> {
   const { signal, purpose } = options
-  const { client, backendPid, serverVersion, broken } = await connect(database, purpose, signal)
+  const connected = await connect(database, purpose, signal)
+  const { client, backendPid, serverVersion, broken } = connected
   const doing = `working in the database ${database.name}`
   let closing: Promise<void> | undefined
   let isCut = false
+  const watch = watchLine(client, {
+    look: async () => await lookAt(database, connected, signal),
+    cut: () => cut(client),
+    ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
+  })
 
   const destroy = () => {
     isCut = true
+    watch.end()
     signal.removeEventListener('abort', destroy)
     cut(client)
   }
@@ -102,6 +113,7 @@ async function openOnce(database: DatabaseUrl, options: SessionOptions): Promise
   }
   const run = async (sql: string) => await ask(async () => void (await client.query(sql)))
   const end = async () => {
+    watch.end()
     signal.removeEventListener('abort', destroy)
     if (isCut || broken() !== undefined) return cut(client)
     const timer = setTimeout(() => cut(client), closeTimeoutMs)
