@@ -18,6 +18,7 @@ const SWAP = [
   'agent/test/road-crash.test.ts',
   'agent/test/road-outage.test.ts',
   'agent/test/swap-!(stage-small).test.ts',
+  'agent/test/network-!(connect).test.ts',
   'agent/test/road-samples.test.ts',
   'agent/test/swift.test.ts',
 ]
