@@ -34,6 +34,8 @@ export async function copyPiece(
   const branch = sink ? new PassThrough({ highWaterMark: TEE_BYTES }) : undefined
   // The stream between ends the archive's side when the copy breaks, with the copy's error.
   const rows = branch ? teeInto(branch) : new PassThrough({ highWaterMark: TEE_BYTES })
+  // It may be stopped before a pipeline listens to it; its errors are told by who caused them.
+  rows.on('error', () => undefined)
   const errors: unknown[] = []
   const stopAll = (error: unknown): void => {
     errors.push(error)
@@ -52,13 +54,18 @@ export async function copyPiece(
 
   async function copyInto(way: Duplex): Promise<Part | undefined> {
     const session = await open()
+    // The sink may have failed meanwhile.
+    if (errors.length > 0) return undefined
+    signal.throwIfAborted()
     const copy = session.client.query(copyStreams.to(copySql(table, slice)))
+    // A connection that is cut afterwards tells it again.
+    copy.on('error', () => undefined)
     const copied = pipeline(copy, way, { signal }).catch((error: unknown) => {
       stopAll(isEcho(error) ? error : fromPgError(error, `copying ${name}`))
     })
     const { columns } = table
     const stored = archive
-      .putPart(table, slice.n, way, { columns, expectedBytes: expectedBytes(table, slice), signal, onBytes })
+      .putPart(table, slice.n, way, { columns, expectedBytes: slice.bytes, signal, onBytes })
       .catch(stopAll)
     const [, done] = await Promise.all([copied, stored])
     if (done && errors.length === 0 && copy.rowCount !== done.rows) throw miscounted(name, copy.rowCount, done.rows)
@@ -71,11 +78,6 @@ function copySql(table: TableInfo, { where }: Slice): string {
   if (where === undefined) return `copy ${quoteTable(table)} ${copyColumns(table.columns)} to stdout`
   const names = storedColumns(table.columns).map((column) => quoteIdent(column.name))
   return `copy (select ${names.join(', ')} from only ${quoteTable(table)} where ${where}) to stdout`
-}
-
-/** Slices have even pages, not even values: one may hold several times its share. */
-function expectedBytes(table: TableInfo, slice: Slice): number {
-  return Math.min(table.tableBytes, 4 * slice.bytes)
 }
 
 /** What a stream says when another one was the cause. */
