@@ -1,4 +1,4 @@
-import { Readable, type Writable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import type { ArchivedTable, Column } from '@multiboard-sync/shared/manifest'
 import type { Feed, FeedPiece, FeedTable } from '../../src/feed/feed.ts'
@@ -11,7 +11,7 @@ export interface HandTable {
 }
 
 /** Called before a piece goes: waits, or throws what a source or store would. Attempts count from 1. */
-export type Before = (piece: FeedPiece, attempt: number, sink: Writable) => Promise<void> | void
+export type Before = (piece: FeedPiece, attempt: number, signal: AbortSignal) => Promise<void> | void
 
 /** Rows made up by hand, of tables in the schema public; so that a test decides when which piece goes, and fails. */
 export function handFeed(tables: HandTable[], before: Before = () => undefined): Feed {
@@ -33,7 +33,7 @@ export function handFeed(tables: HandTable[], before: Before = () => undefined):
       const text = texts.get(piece) ?? ''
       const rows = countOf(text)
       async function* read(): AsyncGenerator<Buffer> {
-        await before(piece, attempt, sink)
+        await before(piece, attempt, signal)
         onBytes(text.length, rows)
         yield Buffer.from(text)
       }

@@ -6,8 +6,9 @@ import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import copyStreams from 'pg-copy-streams'
 import type { OpenedArchive } from '../../src/archive/archive-reader.ts'
 import { archiveFeed } from '../../src/feed/archive-feed.ts'
+import type { Feed } from '../../src/feed/feed.ts'
 import { allOf, openLanes, type Lanes } from '../../src/lanes/lanes.ts'
-import { createTrace } from '../../src/lanes/trace.ts'
+import { createTrace, type Trace } from '../../src/lanes/trace.ts'
 import { copyColumns, readTables } from '../../src/postgres/catalog.ts'
 import { readChecksum } from '../../src/postgres/checksum.ts'
 import { readFingerprintLines } from '../../src/postgres/fingerprint.ts'
@@ -93,16 +94,22 @@ export async function fill(
   target: Target,
   staged: Staged,
   { tables, archive }: Awaited<ReturnType<typeof archiveOf>>,
-  run: Run & { sequences?: string; whileLoading?: () => Promise<void> },
-): Promise<{ prepared: PreparedStage; found: Map<string, Found> }> {
+  run: FillOptions,
+): Promise<Filled> {
+  return await fillFrom(target, staged, archiveFeed(archive, tables), run)
+}
+
+type FillOptions = Run & { sequences?: string; whileLoading?: () => Promise<void>; trace?: Trace }
+type Filled = { prepared: PreparedStage; found: Map<string, Found>; tables: ArchivedTable[] }
+
+export async function fillFrom(target: Target, staged: Staged, feed: Feed, run: FillOptions): Promise<Filled> {
   const { reporter, sequences = '' } = run
   await using lanes = lanesOf(run)
-  const feed = archiveFeed(archive, tables)
   const prepared = await prepareStage(target, staged, feed.tables, run)
   const onLoaded = async (): Promise<void> => await run.whileLoading?.()
   const filling = fillStage(target, prepared, feed, { lanes, reporter, sequences, onLoaded })
   await allOf<unknown>([filling.built, filling.finished])
-  return { prepared, found: await filling.built }
+  return { prepared, found: await filling.built, tables: await filling.finished }
 }
 
 export async function prove(
@@ -115,8 +122,8 @@ export async function prove(
   return await proveStage(target, prepared, rows, { lanes, reporter: run.reporter })
 }
 
-function lanesOf({ connections, signal }: Run): Lanes {
-  return openLanes({ count: connections, signal, trace: createTrace() })
+function lanesOf({ connections, signal, trace = createTrace() }: Run & { trace?: Trace }): Lanes {
+  return openLanes({ count: connections, signal, trace })
 }
 
 /** Lines of a fingerprint under the live names, and OIDs: what must be as before, whatever became of the stage. */
