@@ -33,7 +33,7 @@ export const partsReading: Reading = {
   ids: 'select id from public."Component" order by id limit 1000',
 }
 
-const manyReading: Reading = {
+export const manyReading: Reading = {
   reads: [
     'select id, note from many."T1" where id = $1',
     'select id, note from many."V1" where id = $1',
@@ -73,7 +73,7 @@ export async function makeDatabases(url: (name: string) => string, components: n
 }
 
 /** Tables with a serial primary key, two more indexes and a foreign key to the one before; a view on every fifth and on the first two. */
-async function makeMany(url: string, schema: string, count: number): Promise<void> {
+export async function makeMany(url: string, schema: string, count: number, rows = ROWS_A_TABLE): Promise<void> {
   const on = (table: string): string => `${schema}."${table}"`
   const sql = [`create schema ${schema}`]
   for (let n = 1; n <= count; n += 1) {
@@ -82,7 +82,7 @@ async function makeMany(url: string, schema: string, count: number): Promise<voi
       `create table ${table} (
          id bigserial primary key, before bigint, note text not null, price numeric(12, 4) default 1 check (price > 0),
          "createdAt" timestamptz default now() not null)`,
-      `insert into ${table} (before, note) select n, 'note ' || n from generate_series(1, ${ROWS_A_TABLE}) n`,
+      `insert into ${table} (before, note) select n, 'note ' || n from generate_series(1, ${rows}) n`,
       `create index "T${n}_before_idx" on ${table} (before)`,
       `create index "T${n}_note_idx" on ${table} (note)`,
     )

@@ -6,6 +6,8 @@ import pg from 'pg'
 import { formatBytes, formatCount } from '../../shared/src/sizes.ts'
 import { startPostgres, type PostgresServer } from '../../shared/testing/postgres.ts'
 import { makeEmptyPartsDatabase, makePartsDatabase } from '../make-parts-database.ts'
+import { makeMany, manyReading, partsReading } from './make-databases.ts'
+import type { Reading } from './messages.ts'
 import { BYTES_PER_COMPONENT, type CompareOptions } from './options.ts'
 
 /** Both servers have these, and are otherwise as PostgreSQL comes: durable, as in earnest. */
@@ -17,10 +19,13 @@ export const SETTINGS = {
   fsync: 'on',
   full_page_writes: 'on',
   synchronous_commit: 'on',
+  // Thousands of tables, twice, with their indexes and keys.
+  max_locks_per_transaction: '1024',
 }
 /** Copies of the rows that lie on the disk at once: source, target, the previous tables or a dump, archives; WAL besides. */
 const COPIES = 3
 const WAL_BYTES = 16e9
+const BYTES_PER_SMALL_TABLE = 80e3
 const SAY_EVERY_MS = 5000
 
 export interface Scene extends AsyncDisposable {
@@ -31,18 +36,20 @@ export interface Scene extends AsyncDisposable {
   tables: number
   /** What PostgreSQL says of the source's size. */
   bytes: number
+  /** What readers of the target read. */
+  reading: Reading
   /** Makes the target's database anew: with the empty tables, or with nothing. Everything is written out before. */
   freshTarget(as: 'tables' | 'nothing'): Promise<void>
 }
 
 /** Two servers of their own, so that the work of source and target can be told apart. */
 export async function openScene(options: CompareOptions, say: (text: string) => void): Promise<Scene> {
-  const { major, components, tableOnly } = options
+  const { major, components, tableOnly, tables } = options
   await using started = new AsyncDisposableStack()
   const folder = await mkdtemp(join(tmpdir(), 'multiboard-sync-bench-'))
   started.defer(async () => await rm(folder, { recursive: true, force: true }))
-  checkDisk(folder, components * BYTES_PER_COMPONENT[tableOnly ? 'table' : 'parts'], say)
-  const wanted = JSON.stringify({ components, tableOnly, major })
+  checkDisk(folder, bytesOf(options), say)
+  const wanted = JSON.stringify(tables === undefined ? { components, tableOnly, major } : { tables, major })
   const kept = options.source
   if (kept !== undefined) await mkdir(kept, { recursive: true })
   const isMade =
@@ -56,7 +63,8 @@ export async function openScene(options: CompareOptions, say: (text: string) => 
   if (!isMade) await makeSource(source, options, say)
   if (kept !== undefined) await writeFile(join(kept, 'made'), wanted)
   await execute(target.url('postgres'), 'create database empty template template0')
-  await makeEmptyPartsDatabase(target.url('empty'), { tableOnly })
+  if (tables === undefined) await makeEmptyPartsDatabase(target.url('empty'), { tableOnly })
+  else await makeMany(target.url('empty'), 'many', tables, 0)
   const size = await sizeOf(source.url('production'))
   say(`The source has ${formatCount(size.rows)} rows in ${size.tables} tables, ${formatBytes(size.bytes)}.`)
   const resources = started.move()
@@ -65,6 +73,7 @@ export async function openScene(options: CompareOptions, say: (text: string) => 
     target,
     folder,
     ...size,
+    reading: readingOf(options),
     async freshTarget(as) {
       await execute(target.url('postgres'), 'drop database if exists staging with (force)')
       await execute(
@@ -78,6 +87,17 @@ export async function openScene(options: CompareOptions, say: (text: string) => 
   }
 }
 
+function bytesOf({ components, tableOnly, tables }: CompareOptions): number {
+  if (tables !== undefined) return tables * BYTES_PER_SMALL_TABLE
+  return components * BYTES_PER_COMPONENT[tableOnly ? 'table' : 'parts']
+}
+
+function readingOf({ tableOnly, tables }: CompareOptions): Reading {
+  if (tables !== undefined) return manyReading
+  const { reads, ids } = partsReading
+  return tableOnly ? { reads: reads.filter((sql) => !sql.includes('Published')), ids } : partsReading
+}
+
 function checkDisk(folder: string, bytes: number, say: (text: string) => void): void {
   const { bavail, bsize } = statfsSync(folder)
   const [free, needed] = [bavail * bsize, bytes * COPIES + WAL_BYTES]
@@ -86,8 +106,8 @@ function checkDisk(folder: string, bytes: number, say: (text: string) => void): 
 }
 
 async function makeSource(server: PostgresServer, options: CompareOptions, say: (text: string) => void) {
-  const { components, tableOnly } = options
-  say(`Making the database: ${formatCount(components)} components.`)
+  const { components, tableOnly, tables } = options
+  say(`Making the database: ${tables === undefined ? `${formatCount(components)} components` : `${tables} tables`}.`)
   await execute(server.url('postgres'), 'create database production template template0')
   let saidAtMs = performance.now()
   const onProgress = (text: string): void => {
@@ -95,7 +115,8 @@ async function makeSource(server: PostgresServer, options: CompareOptions, say: 
     saidAtMs = performance.now()
     say(`  ${text}`)
   }
-  await makePartsDatabase(server.url('production'), { components, tableOnly, onProgress })
+  if (tables === undefined) await makePartsDatabase(server.url('production'), { components, tableOnly, onProgress })
+  else await makeMany(server.url('production'), 'many', tables)
   // As a database that has been in use for a while: what is read first writes nothing.
   say('  vacuum')
   await execute(server.url('production'), 'vacuum (freeze, analyze)')
@@ -105,7 +126,7 @@ async function sizeOf(url: string): Promise<{ rows: number; tables: number; byte
   const { rows } = await execute(
     url,
     `select count(*)::int as tables, sum(reltuples)::float8 as rows, pg_database_size(current_database())::float8 as bytes
-     from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`,
+     from pg_class where relkind = 'r' and relnamespace in ('public'::regnamespace, to_regnamespace('many'))`,
   )
   const [size] = rows as [{ rows: number; tables: number; bytes: number }]
   return size

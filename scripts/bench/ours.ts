@@ -9,7 +9,7 @@ import type { Mark, Ran } from './messages.ts'
 import type { Scene } from './open-scene.ts'
 import type { CompareOptions, Variant } from './options.ts'
 import { startAgent, type Agent } from './processes.ts'
-import { peakBytesOf } from './watch-processes.ts'
+import { cpuSecondsByThread, peakBytesOf } from './watch-processes.ts'
 
 /** agent/src/lanes/write-trace.ts */
 export interface Trace {
@@ -21,6 +21,8 @@ export interface OurRun {
   what: string
   cost: Cost
   peakBytes: number | undefined
+  /** Seconds of CPU time by threads of the agent that still live at its end. */
+  threads: Record<string, number>
   ran: Ran
   /** Seconds by phase, in their order. */
   phases: [phase: string, seconds: number][]
@@ -66,7 +68,7 @@ export function prepareOurs(scene: Scene, keys: MadeKeys, options: CompareOption
       S3_SECRET_ACCESS_KEY: 'development-secret',
       S3_FORCE_PATH_STYLE: 'true',
     }
-    return startAgent(env, { ...(program && { program }), nodeOptions: profiling })
+    return startAgent(env, { ...(program && { program }), nodeOptions: [...profiling, ...options.node] })
   }
 
   return {
@@ -85,8 +87,9 @@ export function prepareOurs(scene: Scene, keys: MadeKeys, options: CompareOption
           return await agent.run(params)
         })
         const peakBytes = agent && peakBytesOf(agent.pid)
+        const threads = agent ? cpuSecondsByThread(agent.pid) : {}
         const trace = readTrace(join(stateDir(variant), 'traces', `${ran.job}.json`))
-        return { what, cost, peakBytes, ran, phases: phasesOf(ran), trace }
+        return { what, cost, peakBytes, threads, ran, phases: phasesOf(ran), trace }
       } finally {
         await agent?.[Symbol.asyncDispose]()
       }

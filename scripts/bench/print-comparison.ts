@@ -27,6 +27,7 @@ export function printComparison(comparison: Comparison): string {
     printCosts(runs),
     printGoals(runs, tables === 1),
     printPhases(runs),
+    printThreads(runs),
     printReaders(comparison),
     ...comparison.failures.map((failure) => `FAILED ${failure}`),
   ]
@@ -116,6 +117,17 @@ function printPhases(runs: Run[]): string {
   return lines.length === 0
     ? ''
     : `Part of the time in each phase; what is missing is the start of the process.\n${lines.join('\n')}`
+}
+
+function printThreads(runs: Run[]): string {
+  const of = runs.filter((run) => run.threads !== undefined)
+  const names = [...new Set(of.flatMap(({ threads = {} }) => Object.keys(threads)))].toSorted()
+  const lines = [...new Set(of.map(({ what }) => what))].toSorted().map((what) => {
+    const seconds = names.map((name) => middle(of, what, ({ threads }) => threads?.[name] ?? 0) ?? 0)
+    return [what, ...seconds.map(fixed)]
+  })
+  if (lines.length === 0) return ''
+  return `Core-seconds of the agent by thread; those of threads that ended are missing.\n${formatTable([['', ...names], ...lines])}`
 }
 
 function printReaders({ readers, runs }: Comparison): string {

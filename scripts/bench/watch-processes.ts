@@ -54,6 +54,23 @@ function readStat(pid: number): Stat | undefined {
   }
 }
 
+/** Seconds of CPU time of a living process by its threads' names: of Node its main thread, libuv's pool and V8's helpers. */
+export function cpuSecondsByThread(pid: number): Record<string, number> {
+  const seconds: Record<string, number> = {}
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      const text = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'latin1')
+      const isMain = Number(thread) === pid
+      const name = isMain ? 'main' : text.slice(text.indexOf('(') + 1, text.lastIndexOf(')'))
+      const fields = text.slice(text.lastIndexOf(')') + 2).split(' ')
+      seconds[name] = (seconds[name] ?? 0) + (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+    }
+  } catch {
+    // No Linux, or a thread that ended meanwhile: what is known is told.
+  }
+  return seconds
+}
+
 /** Of children of this process that have ended and were waited for, and theirs: pg_dump's workers are in it. */
 export function endedChildrenSeconds(): number {
   try {
