@@ -59,6 +59,8 @@ export interface JobRun {
   trace: Trace
   /** Ends after the plan. */
   dryRun: boolean
+  /** It was begun on its target before (beginAgain): that start is its own, and does not count against it. */
+  isBegun?: boolean
   /** Somebody sits in front of it and is told the result: then only failures that nobody foresaw are logged, too. */
   isAttended?: boolean
   /** Filled as the job goes, so that also a failed one can say how far it came. */

@@ -1,6 +1,7 @@
 import type { JobResult } from '@multiboard-sync/shared/protocol'
 import type { Outcome, Phase } from '@multiboard-sync/shared/job'
 import { isRefusal, toSyncError, type SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
+import { beginAgain } from './begin-again.ts'
 import type { AgentContext, Job, JobFacts, JobRun } from './context.ts'
 import type { Trace } from './lanes/trace.ts'
 import { writeTrace } from './lanes/write-trace.ts'
@@ -23,7 +24,8 @@ export async function performJob(context: AgentContext, job: Job, run: JobRun): 
   let error: SyncError | undefined
   const phases = tracePhases(run.reporter, run.trace)
   try {
-    await runJob(context, job, { ...run, reporter: phases.reporter })
+    const watched = { ...run, reporter: phases.reporter }
+    await beginAgain(watched, async (again) => await runJob(context, job, again))
   } catch (thrown) {
     error = toSyncError(run.signal.aborted ? run.signal.reason : thrown)
     // What the target says about a commit weighs more than that somebody wanted to cancel it.

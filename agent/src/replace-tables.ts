@@ -1,4 +1,5 @@
 import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
+import { retry } from '@multiboard-sync/shared/retry'
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import type { OpenedArchive } from './archive/archive-reader.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
@@ -8,13 +9,17 @@ import { openLanes, type Lanes } from './lanes/lanes.ts'
 import { checkRowDrop } from './plan/check-row-drop.ts'
 import type { Origin } from './plan/origin.ts'
 import type { Plan } from './plan/plan.ts'
-import { readSource } from './plan/read-source.ts'
+import { readSource, type AskedSource } from './plan/read-source.ts'
 import { openSource } from './postgres/open-source.ts'
 import type { Target } from './postgres/open-target.ts'
+import type { DatabaseUrl } from './postgres/session.ts'
 import type { Reporter } from './report/reporter.ts'
 import type { RestoreRun } from './restore/load.ts'
 import { restore } from './restore/restore.ts'
 import { writeArchive } from './write-archive.ts'
+
+/** As often as a bad line may be expected to break. */
+const LOOK_RETRY = { attempts: 4, firstDelayMs: 500, maxDelayMs: 4_000 }
 
 /** The rows that are to come. */
 export interface Rows {
@@ -96,12 +101,25 @@ async function protect(
   if (plan.engine !== 'create') {
     const isBeside = plan.engine === 'swap' || plan.engine === 'merge'
     const reporter = isBeside ? factsOnly(run.reporter) : run.reporter
-    await using present = await openSource(target.database, 'safety backup', run.signal)
-    const asked = await readSource(present, plan.tables.map(formatTableName), undefined, run.signal)
+    const asked = await readPresent(target.database, plan.tables.map(formatTableName), run.signal)
+    await using _present = asked.source
     await writeArchive(context, job, { ...run, reporter }, asked, 'safety-backup', lanes)
   }
   if (rows.tables) checkRowDrop(plan.max_row_drop_pct, rows.tables, run.facts.safetyBackup)
   return run.facts.safetyBackup?.id
+}
+
+/** A connection that is cut in the middle costs a look, not the job that is under way. */
+async function readPresent(database: DatabaseUrl, tables: string[], signal: AbortSignal): Promise<AskedSource> {
+  return await retry({ signal, ...LOOK_RETRY }, async () => {
+    const present = await openSource(database, 'safety backup', signal)
+    try {
+      return await readSource(present, tables, undefined, signal)
+    } catch (error) {
+      await present[Symbol.asyncDispose]()
+      throw error
+    }
+  })
 }
 
 /** While the tables are loaded the phase and its progress are the load's. */

@@ -14,12 +14,12 @@ type Asked = Pick<AgentContext, 'policy' | 'stateDir'>
 export async function allowJob(
   { policy, stateDir }: Asked,
   params: JobParams,
-  { dryRun }: Pick<JobRun, 'dryRun'>,
+  { dryRun, isBegun }: Pick<JobRun, 'dryRun' | 'isBegun'>,
   archive?: Manifest,
 ): Promise<Route | undefined> {
   const now = new Date()
   const origin = archive && { source: archive.source.database, kind: archive.kind, created_at: archive.created_at }
-  const starts = 'target' in params ? await readStarts({ policy, stateDir }, now) : undefined
+  const starts = 'target' in params && isBegun !== true ? await readStarts({ policy, stateDir }, now) : undefined
   const begun = 'target' in params ? starts?.get(params.target) : undefined
   // How the job is run decides, not what its parameters say: the command line has another word for it.
   const asRun = { ...params, dry_run: dryRun ? (true as const) : undefined }
@@ -36,7 +36,7 @@ export async function allowJob(
 export async function beginJob(
   context: Asked,
   { params }: Job,
-  run: Pick<JobRun, 'journal' | 'dryRun'>,
+  run: Pick<JobRun, 'journal' | 'dryRun' | 'isBegun'>,
   archive?: Manifest,
 ): Promise<Route | undefined> {
   const route = await allowJob(context, params, run, archive)

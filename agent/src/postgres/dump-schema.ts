@@ -1,9 +1,10 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { MessageChannel, Worker } from 'node:worker_threads'
+import { retry } from '@multiboard-sync/shared/retry'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { canceled } from './canceled.ts'
-import { connect, cut, type Connected, type DatabaseUrl } from './connect.ts'
+import { connect, cut, isCutShort, type Connected, type DatabaseUrl } from './connect.ts'
 import type { DumpAnswer, DumpInput, ToWorker } from './dump-messages.ts'
 import { connectionLost, fromPgError } from './pg-error.ts'
 
@@ -24,6 +25,8 @@ export interface DumpOptions {
 
 /** 24,000 entries take half a minute over 50 ms of latency; nobody's schema takes ten. */
 const defaultTimeoutMs = 600_000
+/** It only reads, so that it can be had again when its connection is cut. */
+const cutRetry = { attempts: 4, firstDelayMs: 200, maxDelayMs: 1_000 }
 /** A backend that waits for a lock does not notice that we went away. */
 const lockWaitTimeoutMs = 30_000
 
@@ -32,8 +35,21 @@ const lockWaitTimeoutMs = 30_000
  * `unsupported-object`, `database-version`, `query-failed`, those of connect(), and what the signal was aborted with.
  */
 export async function dumpSchema(database: DatabaseUrl, options: DumpOptions): Promise<string> {
-  const { signal } = options
   await holdCompiledCode()
+  const outcome = await retry({ signal: options.signal, ...cutRetry }, async () => {
+    try {
+      return { text: await dumpOnce(database, options) }
+    } catch (thrown) {
+      if (isCutShort(thrown)) throw thrown
+      return { thrown }
+    }
+  })
+  if (outcome.text === undefined) throw outcome.thrown
+  return outcome.text
+}
+
+async function dumpOnce(database: DatabaseUrl, options: DumpOptions): Promise<string> {
+  const { signal } = options
   const connected = await connect(database, 'schema dump', signal)
   const doing = `reading the schema of the database ${database.name}`
   // node-pg's own reader must see nothing of what follows.
