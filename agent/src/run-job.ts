@@ -1,4 +1,5 @@
 import { openArchive } from './archive/archive-reader.ts'
+import { codecFor } from './archive/codec.ts'
 import { changedOfSource } from './changed-tables.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { followRows } from './follow-rows.ts'
@@ -24,6 +25,8 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
   const { params } = job
   const { signal } = run
   run.reporter.phase('preflight')
+  // The others write no archive.
+  if (params.kind !== 'undo' && params.kind !== 'reindex') codecFor(context.policy.archive)
   await context.store.check(signal)
   switch (params.kind) {
     case 'export': {

@@ -76,7 +76,7 @@ async function beginArchive(
   }
   await run.journal.record('archive-begun', { archive: id, kind })
   return {
-    archive: createArchive(context, { id, kind, job: job.id, onUpload }),
+    archive: createArchive(context, { id, kind, job: job.id, packing: context.policy.archive, onUpload }),
     written: async (summary) => {
       await Promise.all(notes)
       await run.journal.record(kind === 'export' ? 'archive-written' : 'backup-written', { archive: id })

@@ -2,14 +2,13 @@ import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
 import { to as copyTo } from 'pg-copy-streams'
 import { expect, it } from 'vitest'
 import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import { createDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { POST_DATA, PRE_DATA, SEQUENCES } from '../src/archive/object-names.ts'
 import { quoteIdent, quoteTable } from '../src/postgres/quote.ts'
-import { BUCKET, column, deadline, facts, startBench, writer } from './archive/setup.ts'
+import { BUCKET, ID, column, deadline, facts, startBench, writer } from './archive/setup.ts'
 
 const TABLES = [
   { schema: 'public', name: 'Component', columns: [column('id'), column('name'), column('twice', 's')] },
@@ -32,7 +31,7 @@ const ROWS = `
   insert into public.nothing select from generate_series(1, 3);
 `
 
-const psql = spawnSync('psql', ['--version']).status === 0
+const isThere = (command: string): boolean => spawnSync(command, ['--version']).status === 0
 
 async function readAll(database: TestDatabase): Promise<string[][]> {
   const client = await database.client()
@@ -45,27 +44,41 @@ async function readAll(database: TestDatabase): Promise<string[][]> {
   return texts
 }
 
-/** What a shell does with `cat … | gunzip | psql -1`; gives the exit code and what psql complained of. */
-async function restoreWithPsql(database: TestDatabase, objects: Buffer[]): Promise<{ code: number; errors: string }> {
-  const child = spawn('psql', ['-X', '-q', '-v', 'ON_ERROR_STOP=1', '-1', database.url], { signal: deadline() })
+/** `cat … | gunzip | psql -1` in a shell; gives the exit code and what psql complained of. */
+async function restoreWithPsql(
+  database: TestDatabase,
+  objects: Buffer[],
+  unpack: string,
+): Promise<{ code: number; errors: string }> {
+  const child = spawn('sh', ['-c', `${unpack} | psql -X -q -v ON_ERROR_STOP=1 -1 "$0"`, database.url], {
+    signal: deadline(),
+  })
   let errors = ''
   child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
   child.stdout.resume()
   const exit = once(child, 'close')
   // psql that stops at an error reads no further; its exit code says so.
-  await pipeline(Readable.from(objects), createGunzip(), child.stdin).catch((error: NodeJS.ErrnoException) => {
+  await pipeline(Readable.from(objects), child.stdin).catch((error: NodeJS.ErrnoException) => {
     if (error.code !== 'EPIPE' && error.code !== 'ERR_STREAM_PREMATURE_CLOSE') throw error
   })
   const [code] = (await exit) as [number]
   return { code, errors }
 }
 
-// Without psql on the machine there is nothing to test.
-it.skipIf(!psql)('psql alone restores the parts of an archive, in one transaction', async () => {
+const recipes = [
+  { compression: 'gzip', unpack: 'gunzip', extension: '.sql.gz' },
+  { compression: 'zstd', unpack: 'zstd -dc', extension: '.sql.zst' },
+] as const
+const missing = ['psql', 'gunzip', 'zstd'].filter((command) => !isThere(command))
+
+it.for(recipes)('psql and $unpack alone restore an archive, in one transaction', async (recipe, { skip }) => {
+  const { compression, unpack, extension } = recipe
+  const lacking = missing.filter((command) => command === 'psql' || unpack.startsWith(command))
+  skip(lacking.length > 0, `not on this machine: ${lacking.join(', ')}`)
   await using bench = await startBench()
   await using source = await createDatabase({ sql: DEFINITIONS + ROWS })
   await using target = await createDatabase()
-  const archive = writer(bench)
+  const archive = writer(bench, ID, 'export', undefined, { compression, level: 1 })
   const client = await source.client()
   const tables: ArchivedTable[] = []
   for (const table of TABLES) {
@@ -85,16 +98,16 @@ it.skipIf(!psql)('psql alone restores the parts of an archive, in one transactio
   await archive.finish({ ...facts, tables }, deadline())
   expect(tables.map(({ rows }) => rows)).toEqual([5000, 2, 3, 0])
 
-  const keys = (await bench.server.keys(BUCKET, archive.folder)).filter((key) => key.endsWith('.sql.gz'))
+  const keys = (await bench.server.keys(BUCKET, archive.folder)).filter((key) => key.endsWith(extension))
   const objects = await Promise.all(keys.map(async (key) => await bench.server.read(BUCKET, key)))
-  expect(await restoreWithPsql(target, objects)).toEqual({ code: 0, errors: '' })
+  expect(await restoreWithPsql(target, objects, unpack)).toEqual({ code: 0, errors: '' })
   expect(await readAll(target)).toEqual(await readAll(source))
 
   // A second time everything exists already: psql stops, and the database is as before.
-  const again = await restoreWithPsql(target, objects)
+  const again = await restoreWithPsql(target, objects, unpack)
   expect(again.code).not.toBe(0)
   expect(again.errors).toContain('already exists')
   expect(await readAll(target)).toEqual(await readAll(source))
 })
 
-if (!psql) console.log('skipped: psql is not on this machine')
+if (missing.length > 0) console.log(`some are skipped: not on this machine: ${missing.join(', ')}`)

@@ -41,8 +41,8 @@ describe('an archive', () => {
     const keys = (await bench.server.keys(BUCKET, folder)).filter((key) => key.endsWith('.sql.gz'))
     const objects = await Promise.all(keys.map(async (key) => await bench.server.read(BUCKET, key)))
     const sql = gunzipSync(Buffer.concat(objects)).toString()
-    expect(sql.startsWith(SQL['000-pre-data.sql.gz'])).toBe(true)
-    expect(sql.endsWith(SQL['900-post-data.sql.gz'])).toBe(true)
+    expect(sql.startsWith(SQL['000-pre-data.sql'])).toBe(true)
+    expect(sql.endsWith(SQL['900-post-data.sql'])).toBe(true)
     expect(sql).toContain(
       [
         '-- multiboard-sync archive, format 1: public.Component, part 0',

@@ -90,7 +90,7 @@ export const manifestSchema = z.strictObject({
     tables: z.array(z.string()).optional(),
   }),
   tables: z.array(tableSchema),
-  /** 000-pre-data.sql.gz, 800-sequences.sql.gz, 900-post-data.sql.gz, RESTORE.txt. */
+  /** 000-pre-data.sql, 800-sequences.sql, 900-post-data.sql, each with its codec's extension, and RESTORE.txt. */
   objects: z.array(objectSchema),
   totals: z.strictObject({ tables: z.int(), rows: rowsSchema, bytes: bytesSchema, compressed_bytes: bytesSchema }),
   tool: z.strictObject({ name: z.literal('multiboard-sync'), version: z.string() }),

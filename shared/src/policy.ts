@@ -99,12 +99,22 @@ const limitsSchema = z.strictObject({
   lock_attempts: z.int().min(1).max(100).default(8),
 })
 
+const archiveSchema = z.strictObject({
+  /** `gzip` is read everywhere; `zstd` costs half the CPU and is smaller. Older archives are read whatever this says. */
+  compression: z.enum(['gzip', 'zstd']).default('gzip'),
+  /** 1 is the fastest; 9 takes many times its CPU. */
+  level: z.int().min(1).max(9).default(1),
+})
+export type Packing = z.infer<typeof archiveSchema>
+
 export const policySchema = z.strictObject({
   databases: z.record(databaseNameSchema, databaseSchema),
   routes: z.array(routeSchema).default([]),
   /** `checksums`: rows and an order-independent checksum of every table; `counts`: rows only. */
   verify: z.enum(['checksums', 'counts']).default('checksums'),
   limits: limitsSchema.default({ concurrent_jobs: 1, connections_per_database: 4, lock_attempts: 8 }),
+  /** How archives are written. */
+  archive: archiveSchema.default({ compression: 'gzip', level: 1 }),
   /** Search collections by their aliases: how rows become documents. */
   collections: collectionsSchema.default({}),
 })

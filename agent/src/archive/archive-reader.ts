@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { ArchivedTable, ArchiveSummary, Manifest, Part } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { codecOf, plainName } from './codec.ts'
 import { inParallel } from './in-parallel.ts'
 import { damaged, openRows, unpack, type StoredFacts } from './open-rows.ts'
 import { findArchive, readManifest, type ReaderDeps } from './read-manifest.ts'
@@ -8,8 +9,8 @@ import { summarise } from './summarise.ts'
 
 // Opens an archive and reads from it (docs/ARCHIVE-FORMAT.md).
 // It promises: nothing is read from an archive whose manifest no trusted key signed; before the first row is given, every
-// object is known to be there in its right size; a stream of rows ends only when size, SHA-256, gzip checksum, bytes,
-// closing line and number of rows are those of the manifest. One flipped byte anywhere is an error before the end.
+// object is known to be there in its right size; a stream of rows ends only when size, SHA-256, the codec's checksum,
+// bytes, closing line and number of rows are those of the manifest. One flipped byte anywhere is an error before the end.
 // It never: writes, repairs, skips, or takes an object's name from anywhere but the signed manifest.
 
 /** HEAD requests in flight: a thousand objects take some seconds without flooding a small store. */
@@ -20,7 +21,10 @@ const SQL_MAX_BYTES = 256 * 1024 * 1024
 export interface OpenedArchive {
   readonly manifest: Manifest
   readonly summary: ArchiveSummary
-  /** The text of an object named in manifest.objects. SyncError archive-damaged | archive-incomplete | storage-…. */
+  /**
+   * The text of an object named in manifest.objects, with or without its codec's extension.
+   * SyncError archive-damaged | archive-incomplete | storage-….
+   */
   readSql(name: string): Promise<string>
   /** Raw COPY text, verified while it streams; see open-rows.ts. `onBytes` is given increments. */
   readRows(
@@ -38,6 +42,8 @@ export interface OpenedArchive {
 export async function openArchive(deps: ReaderDeps, id: string, signal: AbortSignal): Promise<OpenedArchive> {
   const kind = await findArchive(deps, id, signal)
   const { manifest, sha256, folder } = await readManifest(deps, kind, id, signal)
+  // Said now, and not when something has been done already.
+  for (const { key } of storedObjects(manifest)) codecOf(key)
   await checkObjects(deps, folder, manifest, signal)
 
   async function get(stored: StoredFacts, until: AbortSignal): Promise<Readable> {
@@ -48,7 +54,7 @@ export async function openArchive(deps: ReaderDeps, id: string, signal: AbortSig
     manifest,
     summary: summarise(manifest, sha256, []),
     async readSql(name) {
-      const object = manifest.objects.find((one) => one.key === name)
+      const object = manifest.objects.find(({ key }) => key === name || plainName(key) === name)
       if (!object) throw new SyncError('archive-incomplete', `The archive's manifest does not name ${name}.`)
       if (object.bytes > SQL_MAX_BYTES) throw damaged(name, `it is larger than ${SQL_MAX_BYTES} bytes`)
       const chunks: Buffer[] = []

@@ -1,8 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { promisify } from 'node:util'
-import { createGzip, gzip } from 'node:zlib'
 import {
   manifestSchema,
   type ArchiveKind,
@@ -12,12 +10,13 @@ import {
   type Manifest,
   type Part,
 } from '@multiboard-sync/shared/manifest'
+import type { Packing } from '@multiboard-sync/shared/policy'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { TableName } from '@multiboard-sync/shared/table-pattern'
+import { codecFor, defaultPacking } from './codec.ts'
 import { frameRows, partHeader } from './frame-rows.ts'
 import { MANIFEST, MANIFEST_SIGNATURE, RECIPE, archivePrefix, partName } from './object-names.ts'
 import type { ObjectStore } from './object-store.ts'
-import { ZLIB_CHUNK_BYTES } from './open-rows.ts'
 import { writeRecipe } from './recipe.ts'
 import type { ManifestSigner } from './sign-manifest.ts'
 import { summarise } from './summarise.ts'
@@ -26,10 +25,6 @@ import { summarise } from './summarise.ts'
 // It promises: there is no manifest.json before every other object is stored whole; a part is counted and hashed while
 // it streams, in bounded memory; when putPart throws, its source is destroyed and no multipart upload of it stays open.
 // It never: reads the database, overwrites an object on purpose, decides names (object-names.ts) or limits (put-stream.ts).
-
-/** Level 6 costs four times the CPU for 15 % less; memLevel 9 and large chunks are free. Measured on COPY text. */
-const GZIP = { level: 1, memLevel: 9, chunkSize: ZLIB_CHUNK_BYTES }
-const gzipText = promisify<Buffer, { level: number }, Buffer>(gzip)
 
 interface PutPartOptions {
   columns: Column[]
@@ -52,7 +47,7 @@ export interface ArchiveWriter {
   readonly folder: string
   /** `rows` is raw COPY text (UTF-8, text format) of the columns that are not generated, in their order. */
   putPart(table: TableName, n: number, rows: Readable, options: PutPartOptions): Promise<Part>
-  /** One SQL text as `name`, a constant of object-names.ts that ends in .gz. */
+  /** One SQL text as `name`, a constant of object-names.ts that ends in .sql. */
   putSql(name: string, sql: string, signal: AbortSignal): Promise<ArchivedObject>
   /** Writes RESTORE.txt, the signature, and last the manifest. Only then does the archive exist. */
   finish(facts: ManifestFacts, signal: AbortSignal): Promise<{ manifest: Manifest; summary: ArchiveSummary }>
@@ -70,13 +65,17 @@ export interface NewArchive {
   id: string
   kind: ArchiveKind
   job: string
+  /** Default gzip, level 1. */
+  packing?: Packing
   /** Told of every multipart upload as it opens, with its full key. */
   onUpload?: (upload: { key: string; uploadId: string }) => void
 }
 
-/** Writes nothing yet. */
+/** Writes nothing yet. Throws SyncError `config-invalid` when this Node.js cannot pack so. */
 export function createArchive(deps: WriterDeps, archive: NewArchive): ArchiveWriter {
   const { store } = deps
+  const { level } = archive.packing ?? defaultPacking
+  const codec = codecFor(archive.packing ?? defaultPacking)
   const folder = archivePrefix(deps.prefix, archive.kind, archive.id)
   const objects: ArchivedObject[] = []
   let vacancy: Promise<void> | undefined
@@ -111,32 +110,35 @@ export function createArchive(deps: WriterDeps, archive: NewArchive): ArchiveWri
     folder,
 
     async putPart(table, n, rows, options) {
-      const key = `${folder}${partName(table, n)}`
+      const name = `${partName(table, n)}${codec.extension}`
+      const key = `${folder}${name}`
       await requireVacant(options.signal).catch((error: unknown) => {
         rows.destroy()
         throw error
       })
       const header = partHeader(table, n, options.columns)
       const { stream, counted } = frameRows(header, options.onBytes)
-      const packed = createGzip(GZIP)
+      const packed = codec.createPacker(level)
       // Two pipelines with `packed` between them: what breaks in one breaks the other, and the source's error wins.
       const [framing, storing] = await Promise.allSettled([
         pipeline(rows, stream, packed, { signal: options.signal }),
         store.putStream(key, packed, {
           expectedBytes: options.expectedBytes,
           signal: options.signal,
+          contentType: codec.contentType,
           onUpload: (uploadId) => archive.onUpload?.({ key, uploadId }),
         }),
       ])
       if (storing.status === 'rejected') throw storing.reason
       if (framing.status === 'rejected') throw framing.reason
       const { bytes: compressed_bytes, sha256: digest } = storing.value
-      return { key: partName(table, n), header_bytes: header.length, ...counted, compressed_bytes, sha256: digest }
+      return { key: name, header_bytes: header.length, ...counted, compressed_bytes, sha256: digest }
     },
 
     async putSql(name, sql, signal) {
       const text = Buffer.from(sql)
-      return await putWhole(name, await gzipText(text, { level: GZIP.level }), text.length, 'application/gzip', signal)
+      const body = await codec.packWhole(text, level)
+      return await putWhole(`${name}${codec.extension}`, body, text.length, codec.contentType, signal)
     },
 
     async finish(facts, signal) {
@@ -150,7 +152,7 @@ export function createArchive(deps: WriterDeps, archive: NewArchive): ArchiveWri
         ...facts,
         tool: { name: 'multiboard-sync' as const, version: deps.version },
       }
-      const recipe = Buffer.from(writeRecipe(head))
+      const recipe = Buffer.from(writeRecipe(head, codec))
       await putWhole(RECIPE, recipe, recipe.length, 'text/plain; charset=utf-8', signal)
       const manifest = manifestSchema.parse({ ...head, objects: sorted(objects), totals: total(facts, objects) })
       const bytes = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`)

@@ -1,10 +1,13 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 
-/** Names of an archive's objects, relative to its folder. Their sort order is the order in which psql must read them. */
-export const PRE_DATA = '000-pre-data.sql.gz'
+/**
+ * Names of an archive's objects, relative to its folder; those that end in .sql are stored with the codec's extension
+ * behind it. Their sort order is the order in which psql must read them.
+ */
+export const PRE_DATA = '000-pre-data.sql'
 const DATA_FOLDER = '100-data'
-export const SEQUENCES = '800-sequences.sql.gz'
-export const POST_DATA = '900-post-data.sql.gz'
+export const SEQUENCES = '800-sequences.sql'
+export const POST_DATA = '900-post-data.sql'
 export const MANIFEST = 'manifest.json'
 export const MANIFEST_SIGNATURE = 'manifest.json.jws'
 export const RECIPE = 'RESTORE.txt'
@@ -32,10 +35,10 @@ export function archivePrefix(prefix: string, kind: keyof typeof KIND_FOLDERS, i
   return `${kindPrefix(prefix, kind)}${id}/`
 }
 
-/** `100-data/public.Component/00000.sql.gz`. `n` counts from 0. */
+/** `100-data/public.Component/00000.sql`. `n` counts from 0. */
 export function partName(table: { schema: string; name: string }, n: number): string {
   if (!Number.isInteger(n) || n < 0 || n > PART_MAX_NUMBER) throw new RangeError('The part number is out of range.')
-  return `${DATA_FOLDER}/${encodeTable(table)}/${String(n).padStart(5, '0')}.sql.gz`
+  return `${DATA_FOLDER}/${encodeTable(table)}/${String(n).padStart(5, '0')}.sql`
 }
 
 /** `public.Component`: both names percent-encoded, so the one dot that is left parts them. ASCII without white space. */

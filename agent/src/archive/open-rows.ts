@@ -1,13 +1,10 @@
 import { createHash } from 'node:crypto'
 import { PassThrough, Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { createGunzip } from 'node:zlib'
 import type { Part } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { ZLIB_CHUNK_BYTES, codecOf, isBroken } from './codec.ts'
 import { TRAILER, countRows } from './frame-rows.ts'
-
-/** The same as when packing; larger chunks mean fewer trips to libuv's threads. */
-export const ZLIB_CHUNK_BYTES = 256 * 1024
 
 /** What the manifest says of a stored object. */
 export interface StoredFacts {
@@ -24,8 +21,8 @@ export function damaged(key: string, why: string, cause?: unknown): SyncError {
 }
 
 /**
- * The object's uncompressed bytes; the last of them is given only after size and SHA-256 of the stored bytes and the
- * gzip checksum have been found right. Gives at most `maxBytes` (then fails). Throws SyncError archive-damaged.
+ * The object's uncompressed bytes. It ends only after size and SHA-256 of the stored bytes and the checksum of gzip or
+ * zstd have been found right, and nothing follows what was unpacked. Gives at most `maxBytes` (then fails). Throws SyncError archive-damaged.
  */
 export async function* unpack(
   source: Readable,
@@ -35,27 +32,29 @@ export async function* unpack(
 ): AsyncGenerator<Buffer> {
   const seal = sealCheck(stored)
   // RESTORE.txt is the one object that is stored as it is.
-  const gunzip = stored.key.endsWith('.gz') ? createGunzip({ chunkSize: ZLIB_CHUNK_BYTES }) : new PassThrough()
-  const feeding = pipeline(source, seal.stream, gunzip, { signal })
-  // While rows are read, its error comes out of gunzip.
+  const codec = codecOf(stored.key)
+  const unpacker = codec?.createUnpacker()
+  const unpacked = unpacker ?? new PassThrough()
+  const feeding = pipeline(source, seal.stream, unpacked, { signal })
+  // While rows are read, its error comes out of there.
   feeding.catch(() => undefined)
   let bytes = 0
   try {
-    for await (const chunk of gunzip) {
+    for await (const chunk of unpacked) {
       bytes += chunk.length
       if (bytes > maxBytes) throw damaged(stored.key, 'it unpacks to more than the manifest says')
       yield chunk
     }
   } catch (error) {
-    gunzip.destroy()
+    unpacked.destroy()
     signal.throwIfAborted()
-    throw isZlibError(error) ? damaged(stored.key, 'it is not a whole gzip file', error) : error
+    throw isBroken(error) ? damaged(stored.key, `it is not a whole ${codec?.name} file`, error) : error
   }
-  // gunzip ends early when something follows the gzip member: then the seal has not seen the end.
-  if (!seal.isRight()) {
-    gunzip.destroy()
+  // An unpacker ends early when something follows: then the seal has not seen the end, or not all was taken.
+  if (!seal.isRight() || (unpacker && unpacker.bytesWritten !== stored.compressed_bytes)) {
+    unpacked.destroy()
     source.destroy()
-    throw damaged(stored.key, 'something follows its gzip data')
+    throw damaged(stored.key, `something follows its ${codec?.name} data`)
   }
   await feeding
 }
@@ -81,10 +80,6 @@ function sealCheck(stored: StoredFacts): { stream: Transform; isRight(): boolean
     },
   })
   return { stream, isRight: () => right }
-}
-
-function isZlibError(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' && error.code.startsWith('Z_')
 }
 
 /**

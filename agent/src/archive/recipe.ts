@@ -1,8 +1,13 @@
 import type { Manifest } from '@multiboard-sync/shared/manifest'
+import type { Codec } from './codec.ts'
 import { encodeTable } from './object-names.ts'
 
 /** RESTORE.txt: how a person restores this archive with PostgreSQL's own tools, should ours be gone. */
-export function writeRecipe(manifest: Omit<Manifest, 'objects' | 'totals'>): string {
+export function writeRecipe(
+  manifest: Omit<Manifest, 'objects' | 'totals'>,
+  { command, extension }: Pick<Codec, 'command' | 'extension'>,
+): string {
+  const [tool = ''] = command.split(' ')
   const major = Math.floor(manifest.source.server_version / 10_000)
   const example = manifest.tables[0] ? encodeTable(manifest.tables[0]) : 'public.Example'
   const partial = manifest.filters.tables
@@ -11,7 +16,7 @@ export function writeRecipe(manifest: Omit<Manifest, 'objects' | 'totals'>): str
   return `HOW TO RESTORE THIS ARCHIVE WITH PSQL ALONE
 
 Archive ${manifest.id} of the database "${manifest.source.database}" (PostgreSQL ${major}).
-All it takes is psql ${major} or newer, gunzip and a tool that reads S3.
+All it takes is psql ${major} or newer, ${tool} and a tool that reads S3.
 ${partial}
 1. Copy this whole folder from the bucket to a disk, into a folder of its own, and go there.
    Any S3 tool does it, for example:
@@ -23,22 +28,22 @@ ${partial}
      createdb -T template0 -E UTF8 empty_db
 
 3. Restore. The order matters: 000, 100-data, 800, 900.
-     cat 000* 100-data/*/* 800* 900* | gunzip | psql -v ON_ERROR_STOP=1 -1 empty_db
+     cat 000* 100-data/*/* 800* 900* | ${command} | psql -v ON_ERROR_STOP=1 -1 empty_db
    Everything happens in one transaction: after an error the database is as empty as before.
    When the shell says "Argument list too long":
-     (cat 000*; find 100-data -name '*.sql.gz' -print0 | sort -z | xargs -0 cat; cat 800* 900*) \\
-       | gunzip | psql -v ON_ERROR_STOP=1 -1 empty_db
+     (cat 000*; find 100-data -name '*.sql${extension}' -print0 | sort -z | xargs -0 cat; cat 800* 900*) \\
+       | ${command} | psql -v ON_ERROR_STOP=1 -1 empty_db
 
 4. Afterwards: analyze.
      psql -c 'analyze' empty_db
 
 A SINGLE TABLE
   Its rows only, into a table that exists and is empty:
-     cat 100-data/${example}/* | gunzip | psql -v ON_ERROR_STOP=1 -1 some_db
+     cat 100-data/${example}/* | ${command} | psql -v ON_ERROR_STOP=1 -1 some_db
   To look at them:
-     cat 100-data/${example}/* | gunzip | head
+     cat 100-data/${example}/* | ${command} | head
   A table's folder is schema.table, with every byte but letters, digits, _ and - written as %XX.
-  Its definition is in 000-pre-data.sql.gz, its indexes and constraints are in 900-post-data.sql.gz.
+  Its definition is in 000-pre-data.sql${extension}, its indexes and constraints are in 900-post-data.sql${extension}.
 
 WHAT IS NOT INSIDE
   Roles, passwords, owners and grants; tablespaces; settings of the server or the database; other databases.

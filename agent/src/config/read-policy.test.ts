@@ -68,6 +68,16 @@ test('what means the same has the same digest, and what means something else has
   expect(new Set(some.map(digest)).size).toBe(some.length)
 })
 
+test('archives are packed with gzip unless the policy says otherwise', () => {
+  const packing = (text: string) => parsePolicy(BASE + text, 'agent.yaml').archive
+  expect(packing('')).toEqual({ compression: 'gzip', level: 1 })
+  expect(packing('archive: { compression: zstd }\n')).toEqual({ compression: 'zstd', level: 1 })
+  expect(packing('archive: { level: 6 }\n')).toEqual({ compression: 'gzip', level: 6 })
+  for (const wrong of ['compression: lz4', 'level: 10', 'level: 0', 'codec: zstd']) {
+    expect(() => packing(`archive: { ${wrong} }\n`), wrong).toThrow(SyncError)
+  }
+})
+
 test('a collection without a database is made of the rows of the only one that routes lead to', () => {
   const text = `${BASE}collections:\n  parts: { from: a, fields: [{ name: t, type: string }] }\n`
   expect(parsePolicy(text, 'agent.yaml').collections['parts']).toMatchObject({ database: 'staging', id: 'id', keep: 1 })

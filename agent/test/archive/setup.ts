@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream'
 import { generateKeyPair } from 'jose'
 import type { ArchiveKind, ArchivedTable, Column } from '@multiboard-sync/shared/manifest'
+import type { Packing } from '@multiboard-sync/shared/policy'
 import { startObjectStore, type ObjectStore as Server } from '@multiboard-sync/shared/testing/object-store'
 import { createArchive, type ArchiveWriter, type NewArchive } from '../../src/archive/archive-writer.ts'
 import { POST_DATA, PRE_DATA, SEQUENCES } from '../../src/archive/object-names.ts'
@@ -75,9 +76,11 @@ export function writer(
   id = ID,
   kind: ArchiveKind = 'export',
   onUpload?: NewArchive['onUpload'],
+  packing?: Packing,
 ): ArchiveWriter {
   const { store, signer, config } = bench
-  const archive = { id, kind, job: 'j4k7q2m9xw1ab', ...(onUpload ? { onUpload } : {}) }
+  const more = { ...(onUpload ? { onUpload } : {}), ...(packing ? { packing } : {}) }
+  const archive = { id, kind, job: 'j4k7q2m9xw1ab', ...more }
   return createArchive({ store, prefix: config.prefix, signer, agent: 'vps-1', version: '0.1.0' }, archive)
 }
 
@@ -113,8 +116,8 @@ function rowsOf(text: string): Readable {
 }
 
 /** Writes SAMPLES and SQL as an archive and returns what finish() returned. */
-export async function writeSamples(bench: ArchiveBench, id = ID, kind: ArchiveKind = 'export') {
-  const archive = writer(bench, id, kind)
+export async function writeSamples(bench: ArchiveBench, id = ID, kind: ArchiveKind = 'export', packing?: Packing) {
+  const archive = writer(bench, id, kind, undefined, packing)
   const tables: ArchivedTable[] = []
   for (const { schema, name, columns, parts } of SAMPLES) {
     const done = await Promise.all(
