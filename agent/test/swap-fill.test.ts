@@ -40,14 +40,17 @@ async function openPlace(sql: string): Promise<Place> {
 const TWO = `create table public.a (id int, x int); create index a_id on public.a (id);
   create table public.b (id int primary key);`
 
-test('an index is built while another table is still loaded', async () => {
+test.each([
+  ['big', 5_000_000],
+  ['small', 5_000],
+])('an index of a %s table is built while another table is still loaded', async (_, bytes) => {
   await using place = await openPlace(TWO)
   const { opened, staged, told } = place
   const trace = createTrace()
   const isBuilt = (): boolean =>
     told.events.some(({ type, data }) => type === 'index.built' && data['index'] === 'a_id')
   const tables = [
-    { name: 'a', columns: ['id'], pieces: [numbers(1, 100)] },
+    { name: 'a', columns: ['id'], pieces: [numbers(1, 100)], bytes },
     { name: 'b', columns: ['id'], pieces: [numbers(1, 100), numbers(101, 200)] },
   ]
   const feed = handFeed(tables, async ({ table, n }) => {
@@ -59,7 +62,7 @@ test('an index is built while another table is still loaded', async () => {
     ['public.b', { rows: 200 }],
   ])
   const spans = trace.spans()
-  const index = spans.find(({ kind, name }) => kind === 'index' && name === 'a_id')
+  const index = spans.find(({ kind, name }) => kind === 'index' && (name === 'a_id' || name === 'small tables'))
   const lastCopy = spans.findLast(({ kind, name }) => kind === 'copy' && name === 'public.b')
   expect(index?.end_ms).toBeLessThanOrEqual(lastCopy?.end_ms ?? 0)
   expect(prepared.indexes.map(({ name }) => name)).toEqual(['a_id', 'b_pkey'])
@@ -124,12 +127,20 @@ function slowed(feed: Feed, seed: number): Feed {
 }
 
 describe('keys in a circle, to itself, and several between the same tables', () => {
-  test.each([1, 17, 41])('stand and are valid in whatever order the tables are loaded (%i)', async (seed) => {
+  test.each([
+    [1, 1],
+    [17, 1e6],
+    [41, 1e6],
+  ])('stand and are valid in whatever order the tables are loaded (%i), small or big (%i)', async (seed, size) => {
     await using place = await openPlace(KNOT)
     const { opened, staged, told } = place
     const run = { ...told.run, connections: 4 }
     const { tables, archive } = await archiveOf(opened.session, staged.set)
-    const { prepared, found } = await fillFrom(opened, staged, slowed(archiveFeed(archive, tables), seed), run)
+    const feed = archiveFeed(
+      archive,
+      tables.map((table) => ({ ...table, bytes: table.bytes * size })),
+    )
+    const { prepared, found } = await fillFrom(opened, staged, slowed(feed, seed), run)
     const proof = await prove(opened, prepared, { tables, found }, run)
     expect(proof.every(({ checksum }) => checksum === 'equal')).toBe(true)
     const counted = async (schemas: string): Promise<unknown> =>

@@ -3,9 +3,9 @@ import { around, CLOCK, COMMIT, LEASE, PAST_LEASE_MS, TERMINATED, type Point } f
 import { syncBy } from './subjects.ts'
 
 const middles: Point[] = [
-  { step: 'archive-written', message: /CREATE TABLE public/, where: 'after' },
-  { step: 'archive-written', message: /copy "public"/, where: 'after' },
-  { step: 'archive-written', message: /ADD CONSTRAINT/, where: 'after' },
+  { step: 'archive-begun', message: /CREATE TABLE public/, where: 'after' },
+  { gate: 'target', message: /copy "public"/, where: 'after' },
+  { message: /ADD CONSTRAINT/, where: 'after' },
 ]
 const commit: Point[] = [
   { message: CLOCK, where: 'after' },

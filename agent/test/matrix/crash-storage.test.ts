@@ -30,29 +30,31 @@ const exported: Point[] = [
   { message: /PUT \S+\/archives\/\S+partNumber=2/, where: 'before', isBig: true },
   { message: /PUT \S+\/archives\/\S+\/manifest\.json\?/, where: 'before' },
 ]
+/** While rows flow into both. */
+const flowing: Point[] = [{ message: /PUT \S+\/archives\/\S+\/100-data\//, where: 'before', isFollowed: true }]
+/** Only a truncate reads its archive. */
 const loading: Point[] = [{ message: /GET \S+\/archives\/\S+\/100-data\//, where: 'before', isFollowed: true }]
 const backedUp: Point[] = [
   { message: /PUT \S+\/backups\/\S+partNumber=2/, where: 'before', isBig: true },
   { message: /PUT \S+\/backups\/\S+\/manifest\.json\?/, where: 'before', isFollowed: true },
 ]
-const lost: Point[] = [
-  { gate: 'store', message: /PUT \S+\/backups\/\S+\/100-data\//, where: 'after', leaves: 'after' },
-  { gate: 'store', message: /GET \S+\/archives\/\S+\/100-data\//, where: 'after', leaves: 'after' },
-]
+const lost = (message: RegExp): Point => ({ gate: 'store', message, where: 'after', leaves: 'after' })
+const lostParts = [lost(/PUT \S+\/backups\/\S+\/100-data\//), lost(/PUT \S+\/archives\/\S+\/100-data\//)]
+const lostRead = [lost(/GET \S+\/archives\/\S+\/100-data\//)]
 
 crashes('swap', EXCHANGE_LEASE, (lane) => syncBy(lane, 'swap'), [
-  ['refused by the store', refused, [...exported, ...backedUp, ...loading]],
-  ['cut off from the store', fates['cut off'], lost],
+  ['refused by the store', refused, [...exported, ...backedUp, ...flowing]],
+  ['cut off from the store', fates['cut off'], lostParts],
 ])
 crashes('merge', LEASE, (lane) => syncBy(lane, 'merge'), [
-  ['refused by the store', refused, [...backedUp.slice(1), ...loading]],
-  ['cut off from the store', fates['cut off'], lost],
+  ['refused by the store', refused, [...backedUp.slice(1), ...flowing]],
+  ['cut off from the store', fates['cut off'], lostParts],
 ])
 crashes('truncate', LEASE, (lane) => syncBy(lane, 'truncate'), [
   ['refused by the store', refused, [...backedUp.slice(1), ...loading]],
-  ['cut off from the store', fates['cut off'], lost.slice(1)],
+  ['cut off from the store', fates['cut off'], lostRead],
 ])
 crashes('create', LEASE, (lane) => syncBy(lane, 'create'), [
-  ['refused by the store', refused, [...exported.slice(1), ...loading]],
-  ['cut off from the store', fates['cut off'], lost.slice(1)],
+  ['refused by the store', refused, [...exported.slice(1), ...flowing]],
+  ['cut off from the store', fates['cut off'], lostParts.slice(1)],
 ])

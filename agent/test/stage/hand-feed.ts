@@ -8,6 +8,8 @@ export interface HandTable {
   name: string
   columns: string[]
   pieces: string[]
+  /** As it is told; small tables are treated otherwise. */
+  bytes?: number
 }
 
 /** Called before a piece goes: waits, or throws what a source or store would. Attempts count from 1. */
@@ -17,8 +19,8 @@ export type Before = (piece: FeedPiece, attempt: number, signal: AbortSignal) =>
 export function handFeed(tables: HandTable[], before: Before = () => undefined): Feed {
   const attempts = new Map<FeedPiece, number>()
   const texts = new Map<FeedPiece, string>()
-  const feedTables = tables.map(({ name, columns, pieces }): FeedTable => {
-    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
+  const feedTables = tables.map((one): FeedTable => {
+    const { name, columns, pieces, bytes = pieces.reduce((sum, piece) => sum + piece.length, 0) } = one
     const table = { schema: 'public', name, columns: columns.map(column), bytes }
     for (const [n, text] of pieces.entries()) texts.set({ table, n, bytes: text.length }, text)
     return table

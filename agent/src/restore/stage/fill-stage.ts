@@ -4,6 +4,7 @@ import { allOf, type Lane, type Lanes } from '../../lanes/lanes.ts'
 import type { WorkKind } from '../../lanes/trace.ts'
 import type { Target } from '../../postgres/open-target.ts'
 import { quoteTable } from '../../postgres/quote.ts'
+import type { Session } from '../../postgres/session.ts'
 import type { SetKey } from '../../postgres/swap-set/swap-set.ts'
 import type { Reporter } from '../../report/reporter.ts'
 import type { Filling } from '../protect-while.ts'
@@ -12,6 +13,7 @@ import { runTogether } from '../run-together.ts'
 import { inAside } from './aside.ts'
 import { estimateStage } from './estimate.ts'
 import { addKeySql, isValidatedLater, validateKeySql } from './key-sql.ts'
+import { inBatches } from './in-batches.ts'
 import { createNameLocks } from './name-locks.ts'
 import { again, once, type StageWork } from './once.ts'
 import { pourTables } from './pour-tables.ts'
@@ -35,6 +37,12 @@ import { constraintSql, type StageIndex } from './stage-indexes.ts'
  * count (ACCESS SHARE); USING INDEX (ACCESS EXCLUSIVE) comes after both, ANALYZE (SHARE UPDATE EXCLUSIVE) after that; and
  * ADD FOREIGN KEY (SHARE ROW EXCLUSIVE on both ends) and VALIDATE (SHARE UPDATE EXCLUSIVE on its own) hold a name each.
  */
+
+/** So small a table takes longer on its way to the server than there: it shares its messages with others. */
+const SMALL_BYTES = 256 * 1024
+const SMALL_TABLES = 50
+/** A table that keeps a big one's key waiting does not wait for company. */
+const SMALL_KEY_SECONDS = 0.01
 
 export interface FillRun {
   lanes: Lanes
@@ -77,28 +85,56 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
   const onLane = async (kind: WorkKind, name: string, urgency: number, task: (lane: Lane) => Promise<void>) =>
     await lanes.run({ kind, name, urgency }, task)
 
+  const tellBuilt = (index: string): void => reporter.event('index.built', { index }, 'debug')
   const build = async (index: StageIndex): Promise<void> =>
     await onLane('index', index.name, times.index(index), async (lane) => {
       await once(lane, work, index.name, async (session) => await session.run(index.definition))
-      reporter.event('index.built', { index: index.name }, 'debug')
+      tellBuilt(index.name)
     })
 
+  const find = async (lane: Lane, table: FeedTable): Promise<void> => {
+    const name = formatTableName(table)
+    const count = async (session: Session): Promise<Found> => await readFound(session, place(table), table)
+    found.set(name, await again(lane, work, name, count))
+  }
   const count = async (table: FeedTable): Promise<void> =>
-    await onLane('checksum', formatTableName(table), times.proof(table), async (lane) => {
-      const what = await again(
-        lane,
-        work,
-        formatTableName(table),
-        async (session) => await readFound(session, place(table), table),
-      )
-      found.set(formatTableName(table), what)
+    await onLane('checksum', formatTableName(table), times.proof(table), async (lane) => await find(lane, table))
+
+  const turnsOfTable = (table: FeedTable): Turns => inTurn(indexesOf.get(formatTableName(place(table))) ?? [])
+  const alone = new Set(
+    prepared.trees.filter(({ members }) => members.length === 1).map(({ root }) => formatTableName(root)),
+  )
+  const isSmall = (table: FeedTable): boolean => table.bytes <= SMALL_BYTES && times.keys(table) <= SMALL_KEY_SECONDS
+
+  /** A table's indexes, constraints and numbers for the planner, one after the other. */
+  const finishSql = (table: FeedTable): string[] => {
+    const { first, early, late } = turnsOfTable(table)
+    const indexes = [...first, ...early, ...late]
+    const isAlone = alone.has(formatTableName(place(table)))
+    return [
+      ...indexes.map(({ definition }) => definition),
+      ...indexes.flatMap(constraintSql),
+      ...(isAlone ? [`analyze ${quoteTable(place(table))}`] : []),
+    ]
+  }
+  const finishSmall = inBatches<FeedTable>(SMALL_TABLES, async (take) => {
+    await onLane('index', 'small tables', 0, async (lane) => {
+      const batch = take()
+      const statements = batch.flatMap(finishSql)
+      await once(lane, work, 'small tables', async (session) => await runTogether(session, statements))
+      for (const table of batch) {
+        for (const { name } of indexesOf.get(formatTableName(place(table))) ?? []) tellBuilt(name)
+        await find(lane, table)
+      }
     })
+  })
 
   /** From a table's last piece until its constraints stand. */
   const finishTable = async (table: FeedTable): Promise<void> => {
     const name = formatTableName(place(table))
     await poured.tables.get(formatTableName(table))
-    const { first, early, late } = inTurn(indexesOf.get(name) ?? [])
+    if (isSmall(table)) return await finishSmall(table)
+    const { first, early, late } = turnsOfTable(table)
     const firstBuilt = allOf(first.map(build))
     const lateBuilt = firstBuilt.then(async () => await allOf(late.map(build)))
     await allOf<unknown>([firstBuilt, lateBuilt, ...early.map(build), count(table)])
@@ -115,6 +151,8 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
   /** ANALYZE of a partitioned table is one of its partitions too, and of a parent it reads the children. */
   const analyze = async ({ root, members }: StageTree): Promise<void> => {
     await allOf(members.flatMap((member) => tables.get(formatTableName(member)) ?? []))
+    const [only, ...others] = members.map((member) => feedTables.get(formatTableName(member)))
+    if (only && others.length === 0 && isSmall(only)) return
     const keys = members.map((member) => feedTables.get(formatTableName(member))).flatMap((table) => table ?? [])
     const urgency = Math.max(0, ...keys.map(times.keys))
     await onLane('analyze', root.name, urgency, async (lane) => {
