@@ -4,7 +4,7 @@ import type { EngineChoice } from '@multiboard-sync/shared/job'
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest'
-import { checkPrepared, checkSwapLocks } from '../src/plan/check-locks.ts'
+import { checkPrepared, checkSourceLocks, checkSwapLocks } from '../src/plan/check-locks.ts'
 import { checkSwapRights } from '../src/plan/check-rights.ts'
 import { checkVeto } from '../src/plan/check-veto.ts'
 import type { Origin } from '../src/plan/origin.ts'
@@ -206,9 +206,22 @@ test('a prepared transaction that holds locks is named, and D14: so is a lock ta
     for (const table of tables) await client.query(`create table ${table} (id int primary key, name text)`)
     expect(await refusal(checkSwapLocks(session, await setOf(url, ...tables)))).toMatchObject({
       code: 'unsupported-object',
-      message: expect.stringContaining('needs about 200 locks'),
-      hint: expect.stringContaining('max_locks_per_transaction'),
+      message: expect.stringMatching(/needs about 200 locks; the lock table of "staging" has 120, \d+ of them in use/),
+      hint: expect.stringMatching(
+        /Raise max_locks_per_transaction on its server to (?:1[7-9]|2\d) or more \(it is 10\)/,
+      ),
     })
+    // Those that read hold a lock on every table there is, twice, and pg_dump holds a third.
+    await checkSourceLocks(session, 60)
+    expect(await refusal(checkSourceLocks(session, 100))).toMatchObject({
+      message: expect.stringContaining('needs about 150 locks'),
+    })
+    // What others hold has to have room beside them.
+    await client.query(`begin; lock table ${tables.join(', ')} in access exclusive mode`)
+    expect(await refusal(checkSourceLocks(session, 60))).toMatchObject({
+      message: expect.stringMatching(/needs about 90 locks; .* (?:5\d|6\d) of them in use/),
+    })
+    await client.query('rollback')
   } finally {
     await client.end()
   }

@@ -51,19 +51,37 @@ export async function checkSwapLocks(session: Session, set: SwapSet): Promise<vo
   await checkLockTable(session, Math.max(2 * moved + outside, moved + Number(row?.others ?? 0)))
 }
 
-/** Throws `unsupported-object` when one transaction cannot hold that many locks. */
+/**
+ * Locks of a job that reads: every table of the database is locked by the two sessions that hold its snapshot, and by
+ * pg_dump. One object is one entry; of holders the server has room for twice as many.
+ */
+export async function checkSourceLocks(session: Session, tables: number): Promise<void> {
+  await checkLockTable(session, Math.ceil(tables * (HOLDERS / 2)))
+}
+
+const HOLDERS = 3
+
+/** Throws `unsupported-object` when the server's lock table has no room for so many beside those that others hold now. */
 export async function checkLockTable(session: Session, needed: number): Promise<void> {
   // PostgreSQL docs, "Lock Management": the shared lock table holds max_locks_per_transaction × (connections + prepared).
-  const [row] = await session.query<{ slots: string }>(
-    `select current_setting('max_locks_per_transaction')::bigint
-       * (current_setting('max_connections')::bigint + current_setting('max_prepared_transactions')::bigint) as slots`,
+  const [row] = await session.query<{ slots: string; each: string; used: string }>(
+    `select each, each * (current_setting('max_connections')::bigint
+         + current_setting('max_prepared_transactions')::bigint) as slots,
+       (select count(*) from (
+          select distinct l.locktype, l.database, l.relation, l.page, l.tuple, l.virtualxid, l.transactionid::text,
+                 l.classid, l.objid, l.objsubid
+          from pg_catalog.pg_locks l where not l.fastpath and l.pid is distinct from pg_backend_pid()) l) as used
+     from (select current_setting('max_locks_per_transaction')::bigint as each) s`,
   )
-  if (!row || needed <= Number(row.slots)) return
+  if (!row) return
+  const [slots, each, used] = [Number(row.slots), Number(row.each), Number(row.used)]
+  if (needed + used <= slots) return
+  const raised = Math.ceil(((needed + used) / slots) * each)
   throw new SyncError(
     'unsupported-object',
-    `One transaction needs about ${needed} locks; the target's lock table has ${row.slots}.`,
+    `One transaction needs about ${needed} locks; the lock table of "${session.database}" has ${slots}, ${used} of them in use.`,
     {
-      hint: `Raise max_locks_per_transaction on the target to ${Math.ceil((needed / Number(row.slots)) * 64)} or more.`,
+      hint: `Nothing was changed. Raise max_locks_per_transaction on its server to ${raised} or more (it is ${each}), and restart it.`,
     },
   )
 }

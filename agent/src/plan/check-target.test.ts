@@ -25,7 +25,7 @@ const ordinary = {
   pg_extension: [{ name: 'private', version: '1', schema: 'public' }],
   pg_roles: [{ name: 'reader' }, { name: 'odd "name"' }],
   has_database_privilege: [{ allowed: true }],
-  max_locks_per_transaction: [{ slots: '6400' }],
+  max_locks_per_transaction: [{ slots: '6400', each: '64', used: '0' }],
 }
 const entry = (type: string, name: string, sql = ''): DumpEntry => ({
   type,
@@ -64,9 +64,11 @@ test.each([
 test('a role that may create nothing, and a lock table that is too small, are told before they are met', async () => {
   const weak = server({ ...ordinary, has_database_privilege: [{ allowed: false }] })
   await expect(checkCreate(weak, [])).rejects.toMatchObject({ code: 'permission-denied' })
-  const small = server({ ...ordinary, max_locks_per_transaction: [{ slots: '640' }] })
+  const small = server({ ...ordinary, max_locks_per_transaction: [{ slots: '640', each: '8', used: '0' }] })
   const tables = Array.from({ length: 200 }, (_, n) => entry('TABLE', `t${n}`))
-  await expect(checkCreate(small, tables)).rejects.toMatchObject({ hint: expect.stringContaining('to 80 or more') })
+  await expect(checkCreate(small, tables)).rejects.toMatchObject({
+    hint: expect.stringContaining('to 10 or more (it is 8)'),
+  })
 })
 
 test('only an older major version is refused', () => {

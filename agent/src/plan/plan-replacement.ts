@@ -12,7 +12,7 @@ import type { Target } from '../postgres/open-target.ts'
 import type { Session } from '../postgres/session.ts'
 import { readSwapSet } from '../postgres/swap-set/read-swap-set.ts'
 import type { SwapSet } from '../postgres/swap-set/swap-set.ts'
-import { checkPrepared, checkSwapLocks } from './check-locks.ts'
+import { checkPrepared, checkSourceLocks, checkSwapLocks } from './check-locks.ts'
 import { checkSwapRights } from './check-rights.ts'
 import { checkSequences } from './check-sequences.ts'
 import { checkSource } from './check-source.ts'
@@ -56,6 +56,7 @@ export async function planReplacement(present: Present): Promise<Decided> {
   const replaced = tables.filter((table) => wanted.has(formatTableName(table)))
   checkExtensions(session, replaced)
   // The safety backup reads them as any source is read.
+  await checkSourceLocks(session, tables.length)
   await checkSource(session, { chosen: replaced, foreign: [], isWhole: false })
   if (!origin.isPartial) await checkSequences(session, origin.schema.sequences)
   const oids = replaced.map((table) => table.oid)

@@ -2,6 +2,7 @@ import type { Route } from '@multiboard-sync/shared/policy'
 import { dumpSource, type SchemaText } from '../postgres/dump-source.ts'
 import type { Source } from '../postgres/open-source.ts'
 import type { TableInfo } from '../postgres/catalog.ts'
+import { checkSourceLocks } from './check-locks.ts'
 import { checkSource } from './check-source.ts'
 import { isMeant, selectTables } from './select-tables.ts'
 
@@ -25,6 +26,8 @@ export async function readSource(
   const { chosen, left } = selectTables(own, patterns, route)
   const isWhole = left.length === 0
   const foreign = source.tables.filter((table) => table.kind === 'f' && isMeant(table, patterns, route))
+  // Those of extensions are locked, too.
+  await checkSourceLocks(source.holder, source.tables.filter(({ kind }) => kind === 'r' || kind === 'p').length)
   await checkSource(source.holder, { chosen, foreign, isWhole: isWhole && patterns === undefined })
   const schema = await dumpSource(source, left, signal)
   return {

@@ -1,5 +1,5 @@
 import type { TableName } from '@multiboard-sync/shared/table-pattern'
-import { prepareQuery, planQuery } from './prepare-query.ts'
+import { prepareQuery } from './prepare-query.ts'
 import { preparedRead, type PreparedRead } from './query-all.ts'
 import { quoteLiteral } from './quote.ts'
 import { notBookkeeping, notForeignKey, relationContents, schemaContents } from './schema-contents.ts'
@@ -20,12 +20,6 @@ import type { Session } from './session.ts'
  */
 export async function findLeaks(session: Session, schemas: string[]): Promise<string[]> {
   return await readLines(session, await prepareQuery(session, leaksSql(schemas)))
-}
-
-/** findLeaks, planned now, so that reading under locks takes the time of the reading alone. */
-export async function prepareLeakCheck(session: Session, schemas: string[]): Promise<PreparedRead<string[]>> {
-  const execute = await planQuery(session, leaksSql(schemas))
-  return preparedRead(session, [execute], (rows) => (rows as { line: string }[]).map(({ line }) => line))
 }
 
 /**

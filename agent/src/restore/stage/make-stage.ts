@@ -26,8 +26,11 @@ import { makeTwins, refuseLeaks, type Batch, type Held } from './make-twins.ts'
  * preamble (it would reset our timeouts), or uses CASCADE.
  */
 
-/** Readers of the tables of one transaction wait until it ends: as many tables as are made in this time. */
-const BATCH_MS = 40
+/**
+ * Readers of the tables of one transaction wait until it ends: as many tables as are made in this time. What does not grow
+ * with them, some 10 ms, comes on top: on a busy server it takes longer than this, and fewer tables would not help.
+ */
+const BATCH_MS = 32
 /** In the first one; some 3 ms a table, and as much as three tables besides. */
 const FIRST_TABLES = 4
 const MAX_TABLES = 32

@@ -1,6 +1,7 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { readDependencyLines } from '../../postgres/dependency-print.ts'
 import { readFingerprintLines, type Fingerprint } from '../../postgres/fingerprint.ts'
+import { findLeaks } from '../../postgres/leak-check.ts'
 import { quoteIdent } from '../../postgres/quote.ts'
 import { readTogether } from '../../postgres/query-all.ts'
 import type { Session } from '../../postgres/session.ts'
@@ -34,11 +35,13 @@ export async function move(
   refuseSnapshots(old)
 
   const { touched } = prepared
-  const [leaks, definitions, dependencies] = await readTogether<[string[], Fingerprint, string]>(
+  const [isSuspicious, definitions, dependencies] = await readTogether<[boolean, Fingerprint, string]>(
     session,
     [prepared.raiseSql, prepared.moveSql].filter((sql) => sql !== ''),
-    [prepared.leaks, touched.definitions, touched.dependencies],
+    [prepared.suspicion, touched.definitions, touched.dependencies],
   )
+  // In the previous schemas is nothing but the members: when nothing points to them and their parts, nothing leaks.
+  const leaks = isSuspicious ? await findLeaks(session, [...prepared.previous.schemas.values()]) : []
   if (leaks.length > 0) {
     throw new SyncError('unsupported-object', 'Something would go on pointing to the replaced tables.', {
       hint: 'Everything was rolled back. Report this as a bug; the engine merge or truncate will do.',

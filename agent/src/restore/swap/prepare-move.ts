@@ -3,7 +3,7 @@ import { formatTableName, type TableName } from '@multiboard-sync/shared/table-p
 import { prepareFingerprint, type Fingerprint, type PreparedFingerprint } from '../../postgres/fingerprint.ts'
 import { watchCatalog, type ChangeCheck } from '../../postgres/catalog-mark.ts'
 import { prepareDependencyPrint, type DependencyPrint } from '../../postgres/dependency-print.ts'
-import { findLeaks, prepareLeakCheck } from '../../postgres/leak-check.ts'
+import { findLeaks, prepareLeakSuspicion } from '../../postgres/leak-check.ts'
 import {
   holdOffVacuum,
   lockForCheck,
@@ -47,7 +47,8 @@ export interface Prepared {
   /** Whether anybody has changed anything since `before` was read. */
   changes: ChangeCheck
   gate: PreparedRead<OldSnapshot[]>
-  leaks: PreparedRead<string[]>
+  /** Whether anything may go on pointing to the replaced relations: then everything is looked at. */
+  suspicion: PreparedRead<boolean>
   /** What the statements of `moveSql` lock, and what of `raiseSql`. */
   locks: Relations
   moveSql: string
@@ -86,7 +87,12 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
   // Planned before the catalogue is watched: the shorter that is, the fewer changes of others come in between.
   const locks = everyLock(planned, outside)
   const gate = await prepareOldSnapshots(session, change.snapshotMark)
-  const leaks = await prepareLeakCheck(session, [...previous.schemas.values()])
+  const suspicion = await prepareLeakSuspicion(
+    session,
+    planned.members.map((member) => inAside(previous, member)),
+  )
+  // Nothing of it is there yet: read once, it is planned when others wait.
+  await suspicion.read()
   const touched = await prepareTouched(session, planned, locks, prints, change.raise)
   const changes = await watchCatalog(session)
   const set = await readSet(session, change)
@@ -104,7 +110,7 @@ export async function prepareMove(session: Session, change: Exchange, prints: Pr
     touchedBefore: { definitions: definitions.sha256, dependencies },
     changes,
     gate,
-    leaks,
+    suspicion,
     locks,
     moveSql: [moveSql(set, incoming, previous), ...(await keepAheadSql(session, set, previous))].join(';\n'),
     raiseSql: await readRaiseSql(session, change.raise),
