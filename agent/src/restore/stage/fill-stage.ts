@@ -12,7 +12,7 @@ import { readFound, type Found } from '../prove.ts'
 import { runTogether } from '../run-together.ts'
 import { inAside } from './aside.ts'
 import { estimateStage } from './estimate.ts'
-import { addKeySql, isValidatedLater, validateKeySql } from './key-sql.ts'
+import { addKeySql, isInTwoSteps, validateKeySql } from './key-sql.ts'
 import { inBatches } from './in-batches.ts'
 import { createNameLocks } from './name-locks.ts'
 import { again, once, type StageWork } from './once.ts'
@@ -163,16 +163,19 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
 
   const locks = createNameLocks()
   const rootOf = rootsOf(prepared.trees)
+  const withPartitions = prepared.trees.filter(({ members }) => members.some(({ isPartition }) => isPartition))
+  const partitioned = new Set(withPartitions.flatMap(({ members }) => members.map(formatTableName)))
   const addKey = async (key: SetKey): Promise<void> => {
     const ends = [key.table, key.referenced].map((end) => rootOf(place(end)))
     await allOf(ends.flatMap((end) => ready.get(end) ?? []))
     const urgency = times.keys(key.table)
+    const isLater = isInTwoSteps(key, partitioned.has(formatTableName(place(key.referenced))))
     await locks.hold(ends, async () => {
       await onLane('key', key.name, urgency, async (lane) => {
-        await once(lane, work, key.name, async (session) => await session.run(addKeySql(key, stage)))
+        await once(lane, work, key.name, async (session) => await session.run(addKeySql(key, stage, isLater)))
       })
     })
-    if (!isValidatedLater(key)) return
+    if (!isLater) return
     await locks.hold(ends.slice(0, 1), async () => {
       await onLane('key', key.name, urgency, async (lane) => {
         await again(lane, work, key.name, async (session) => await session.run(validateKeySql(key, stage)))

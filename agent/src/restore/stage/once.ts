@@ -35,7 +35,6 @@ export interface StageWork {
 interface Begun<T> {
   /** The transaction's number. */
   xid: string
-  backend: Backend
   /** Of work whose COMMIT may have been sent. */
   done?: { answer: T }
 }
@@ -51,10 +50,9 @@ export async function once<T>(
   return await again(lane, stage, what, async (session) => {
     if (begun && (await wasCommitted(session, begun, stage)) && begun.done) return begun.done.answer
     begun = undefined
-    const backend = await readBackend(session)
     await session.run('begin')
     const [row] = await session.query<{ xid: string }>('select pg_current_xact_id()::text as xid')
-    begun = { xid: row?.xid ?? '', backend }
+    begun = { xid: row?.xid ?? '' }
     const answer = await work(session)
     begun.done = { answer }
     await session.run('commit')
@@ -62,10 +60,13 @@ export async function once<T>(
   })
 }
 
-/** Does work that changes nothing, or the same when it is done twice, outside of a transaction. Throws as once(). */
+/**
+ * Does work that changes nothing, or the same when it is done twice, outside of a transaction. When it is done again nothing
+ * goes on of what was lost. Throws as once().
+ */
 export async function again<T>(
   lane: Lane,
-  { door, reporter, signal }: StageWork,
+  { door, reporter, signal }: Omit<StageWork, 'stand'>,
   what: string,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
@@ -79,9 +80,13 @@ export async function again<T>(
       reporter.event('stage.retried', { what, attempt, code, message }, 'warning')
     },
   }
+  let lost: Backend | undefined
   return await retry(options, async () => {
     try {
-      return await work(await lane.session(door))
+      const session = await lane.session(door)
+      if (lost) await endBackend(session, lost, signal)
+      lost = await readBackend(session)
+      return await work(session)
     } catch (error) {
       // In the middle of a COPY, or of a transaction that failed.
       lane.drop(door)
@@ -90,13 +95,8 @@ export async function again<T>(
   })
 }
 
-/** What became of a transaction whose session was lost. Throws as target.stand(). */
-async function wasCommitted(
-  session: Session,
-  { xid, backend }: Begun<unknown>,
-  { stand, signal }: StageWork,
-): Promise<boolean> {
-  await endBackend(session, backend, signal)
+/** What became of a transaction whose session has ended. Throws as target.stand(). */
+async function wasCommitted(session: Session, { xid }: Begun<unknown>, { stand }: StageWork): Promise<boolean> {
   // After a crash the server may give the number of a transaction that never reached its disk to another one.
   await stand()
   const [row] = await session.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [xid])

@@ -14,6 +14,7 @@ import { refreshSql } from '../refresh-sql.ts'
 import { runTogether } from '../run-together.ts'
 import { findOrphans } from '../swap/orphans.ts'
 import { inAside } from './aside.ts'
+import { again } from './once.ts'
 import type { PreparedStage } from './prepare-stage.ts'
 
 export interface ToProve {
@@ -37,7 +38,6 @@ export async function proveStage(
 ): Promise<TableProof[]> {
   const { set, stage, fingerprint } = filled
   const { lanes, reporter } = run
-  const { signal } = lanes
   const place = (table: TableName): TableName => inAside(stage, table)
   reporter.phase('proving')
   const proof = compareRows(tables, rows, reporter)
@@ -46,15 +46,12 @@ export async function proveStage(
     database: target.database.name,
     open: async (until) => await openSession(target.database, { purpose: 'proof', signal: until, patient: true }),
   }
+  const work = { door, reporter, signal: lanes.signal }
+  const onLane = async <T>(name: string, task: (session: Session) => Promise<T>): Promise<T> =>
+    await lanes.run({ kind: 'key', name, urgency: 0 }, async (lane) => await again(lane, work, name, task))
   const outer = set.keys.filter(({ side }) => side !== 'inner')
   const found = await allOf(
-    outer.map(
-      async (key) =>
-        await lanes.run(
-          { kind: 'key', name: key.name, urgency: 0 },
-          async (lane) => await findOrphans(await lane.session(door), [key], place),
-        ),
-    ),
+    outer.map(async (key) => await onLane(key.name, async (session) => await findOrphans(session, [key], place))),
   )
   const orphans = found.flat()
   if (orphans.length > 0) {
@@ -63,17 +60,19 @@ export async function proveStage(
       details: orphans.toSorted(),
     })
   }
-  await using session = await openSession(target.database, { purpose: 'proof', signal })
-  await turnRowSecurityOn(session, filled)
-  for (const member of set.members) {
-    if (member.kind !== 'm' || !member.isPopulated) continue
-    reporter.progress({ table: formatTableName(member) })
-    await session.run(refreshSql(place(member)))
-    await session.run(`analyze ${quoteTable(place(member))}`)
-  }
-  const definitions = await readFingerprint(session, { keys: 'none', within: { schemas: [...stage.schemas.values()] } })
-  const wrong = definitions.sha256 === fingerprint ? [] : ['definitions of the stage']
-  wrong.push(...(await differentKeys(session, filled)))
+  const wrong = await onLane('definitions', async (session) => {
+    await turnRowSecurityOn(session, filled)
+    for (const member of set.members) {
+      if (member.kind !== 'm' || !member.isPopulated) continue
+      reporter.progress({ table: formatTableName(member) })
+      await session.run(refreshSql(place(member)))
+      await session.run(`analyze ${quoteTable(place(member))}`)
+    }
+    const schemas = [...stage.schemas.values()]
+    const definitions = await readFingerprint(session, { keys: 'none', within: { schemas } })
+    const isSame = definitions.sha256 === fingerprint
+    return [...(isSame ? [] : ['definitions of the stage']), ...(await differentKeys(session, filled))]
+  })
   if (wrong.length > 0) {
     throw new SyncError('schema-changed', 'The tables made beside the live ones are not what these were.', {
       hint: 'Nothing was changed. Use the engine merge, and report this as a bug.',
