@@ -3,10 +3,10 @@ import { pipeline } from 'node:stream/promises'
 import type { Part } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
-import copyStreams from 'pg-copy-streams'
 import type { ArchiveWriter } from '../archive/archive-writer.ts'
 import type { PourOptions } from '../feed/feed.ts'
 import { copyColumns, storedColumns, type TableInfo } from '../postgres/catalog.ts'
+import { copyOut } from '../postgres/copy-out.ts'
 import { fromPgError } from '../postgres/pg-error.ts'
 import { quoteIdent, quoteTable } from '../postgres/quote.ts'
 import type { Session } from '../postgres/session.ts'
@@ -57,7 +57,7 @@ export async function copyPiece(
     // The sink may have failed meanwhile.
     if (errors.length > 0) return undefined
     signal.throwIfAborted()
-    const copy = session.client.query(copyStreams.to(copySql(table, slice)))
+    const copy = copyOut(session.client, copySql(table, slice))
     // A connection that is cut afterwards tells it again.
     copy.on('error', () => undefined)
     const copied = pipeline(copy, way, { signal }).catch((error: unknown) => {

@@ -42,7 +42,12 @@ export function holdSnapshot(database: DatabaseUrl, first: Holder, lockSql: stri
 
   async function openSpare(): Promise<void> {
     const until = AbortSignal.any([signal, stopOpening.signal])
-    const session = await openSession(database, { purpose: 'spare snapshot', signal: until, readOnly: true })
+    const session = await openSession(database, {
+      purpose: 'spare snapshot',
+      signal: until,
+      readOnly: true,
+      patient: true,
+    })
     try {
       await importSnapshot(session, holder.snapshotId)
       if (lockSql !== '') await session.run(lockSql)
@@ -115,7 +120,7 @@ export function holdSnapshot(database: DatabaseUrl, first: Holder, lockSql: stri
       return holder
     },
     async openReader(purpose, until) {
-      const reader = await openSession(database, { purpose, signal: until, readOnly: true })
+      const reader = await openSession(database, { purpose, signal: until, readOnly: true, patient: true })
       try {
         await shareSnapshot(reader)
         isWanted = true

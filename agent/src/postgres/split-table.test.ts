@@ -20,10 +20,10 @@ const table = (heapMb: number, toastMb = 0) => ({
 
 test('A big table has several even slices for each lane, without a gap and with open ends', () => {
   const slices = splitTable(table(1024), 2, cutting)
-  expect(slices.map(({ n, bytes }) => [n, bytes])).toEqual(Array.from({ length: 8 }, (_, n) => [n, 128 * MB]))
-  expect(slices[0]?.where).toBe(`ctid < '(16384,0)'::pg_catalog.tid`)
-  expect(slices[1]?.where).toBe(`ctid >= '(16384,0)'::pg_catalog.tid and ctid < '(32768,0)'::pg_catalog.tid`)
-  expect(slices[7]?.where).toBe(`ctid >= '(114688,0)'::pg_catalog.tid`)
+  expect(slices.map(({ n, bytes }) => [n, bytes])).toEqual(Array.from({ length: 16 }, (_, n) => [n, 64 * MB]))
+  expect(slices[0]?.where).toBe(`ctid < '(8192,0)'::pg_catalog.tid`)
+  expect(slices[1]?.where).toBe(`ctid >= '(8192,0)'::pg_catalog.tid and ctid < '(16384,0)'::pg_catalog.tid`)
+  expect(slices[15]?.where).toBe(`ctid >= '(122880,0)'::pg_catalog.tid`)
 })
 
 test('A small table is one slice, and none is smaller than 32 MiB', () => {
@@ -37,7 +37,7 @@ test('A huge table has slices of at most 1 GiB, however few lanes there are', ()
 })
 
 test('Values beside the table count as its bytes, but there are enough pages for each slice', () => {
-  expect(splitTable(table(8, 1024), 2, cutting)).toHaveLength(8)
+  expect(splitTable(table(8, 1024), 2, cutting)).toHaveLength(16)
   expect(splitTable(table(1, 1024), 2, cutting)).toHaveLength(2)
 })
 

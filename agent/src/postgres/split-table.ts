@@ -27,8 +27,8 @@ export interface Cutting {
 const MIN_SLICE_BYTES = 32 * 1024 * 1024
 /** What a broken connection costs is a slice. */
 const MAX_SLICE_BYTES = 1024 * 1024 * 1024
-/** Of a big table: enough that its last slice ends when the others do, and that its indexes need not wait for all. */
-const SLICES_PER_LANE = 4
+/** Of a big table: so many that its last slice ends when the others do, and a lane is soon free for its longest index. */
+const SLICES_PER_LANE = 8
 /** Where nearly all bytes lie in TOAST, few pages hold many rows. */
 const MIN_SLICE_PAGES = 64
 /** TID range scans came with PostgreSQL 14; before it each slice would read the whole table. */

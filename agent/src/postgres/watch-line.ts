@@ -100,7 +100,7 @@ function progressOf(client: pg.Client): number {
 function isWaitedFor(client: pg.Client): boolean {
   const { stream } = client.connection
   const query: unknown = Reflect.get(client, '_activeQuery')
-  if (query === null || query === undefined || stream.readableLength > 0) return false
+  if (query === null || query === undefined || stream.readableLength > 0 || stream.isPaused()) return false
   const isFed = query instanceof Writable && !query.writableEnded && !query.destroyed
   return !isFed || stream.writableLength > 0
 }
