@@ -19,6 +19,7 @@ const SWAP = [
   'agent/test/road-outage.test.ts',
   'agent/test/swap-!(stage-small).test.ts',
   'agent/test/network-!(connect).test.ts',
+  'agent/test/feed-faults.test.ts',
   'agent/test/road-samples.test.ts',
   'agent/test/swift.test.ts',
 ]
