@@ -34,8 +34,11 @@ export async function checkPrepared(session: Session, { oids, excludesReaders }:
   })
 }
 
-/** Locks that a swap holds at its busiest moment: moving both generations, or dropping one of them with all it has. */
-export async function checkSwapLocks(session: Session, set: SwapSet): Promise<void> {
+/**
+ * Locks that a swap of a database of so many tables holds at its busiest moment: moving both generations, dropping one of
+ * them with all it has, or reading the safety backup.
+ */
+export async function checkSwapLocks(session: Session, set: SwapSet, tables: number): Promise<void> {
   const [row] = await session.query<{ sequences: string; others: string }>(
     `select (select count(*) from pg_catalog.pg_depend d
               join pg_catalog.pg_class s on s.oid = d.objid and s.relkind = 'S'
@@ -48,15 +51,20 @@ export async function checkSwapLocks(session: Session, set: SwapSet): Promise<vo
   )
   const moved = set.members.length + Number(row?.sequences ?? 0)
   const outside = set.remade.length + set.keys.filter(({ side }) => side !== 'inner').length
-  await checkLockTable(session, Math.max(2 * moved + outside, moved + Number(row?.others ?? 0)))
+  await checkLockTable(session, Math.max(2 * moved + outside, moved + Number(row?.others ?? 0), sourceLocks(tables)))
+}
+
+/** Locks of a job that reads from a database of so many tables. */
+export async function checkSourceLocks(session: Session, tables: number): Promise<void> {
+  await checkLockTable(session, sourceLocks(tables))
 }
 
 /**
- * Locks of a job that reads: every table of the database is locked by the two sessions that hold its snapshot, and by
- * pg_dump. One object is one entry; of holders the server has room for twice as many.
+ * Every table of the database is locked by the two sessions that hold its snapshot, and by pg_dump. One object is one entry;
+ * of holders the server has room for twice as many.
  */
-export async function checkSourceLocks(session: Session, tables: number): Promise<void> {
-  await checkLockTable(session, Math.ceil(tables * (HOLDERS / 2)))
+function sourceLocks(tables: number): number {
+  return Math.ceil(tables * (HOLDERS / 2))
 }
 
 const HOLDERS = 3

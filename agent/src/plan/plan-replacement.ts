@@ -56,7 +56,6 @@ export async function planReplacement(present: Present): Promise<Decided> {
   const replaced = tables.filter((table) => wanted.has(formatTableName(table)))
   checkExtensions(session, replaced)
   // The safety backup reads them as any source is read.
-  await checkSourceLocks(session, tables.length)
   await checkSource(session, { chosen: replaced, foreign: [], isWhole: false })
   if (!origin.isPartial) await checkSequences(session, origin.schema.sequences)
   const oids = replaced.map((table) => table.oid)
@@ -77,7 +76,10 @@ export async function planReplacement(present: Present): Promise<Decided> {
       ...(notices.length > MAX_NOTICES ? [`and ${notices.length - MAX_NOTICES} more differences`] : []),
     ],
   }
-  if (decision.engine === 'swap' && set) return { ...common, ...(await planSwap(session, set, replaced)) }
+  if (decision.engine === 'swap' && set) {
+    return { ...common, ...(await planSwap(session, set, replaced, tables.length)) }
+  }
+  await checkSourceLocks(session, tables.length)
   return { ...common, ...(await planInPlace(session, oids, replaced, decision.engine === 'merge')) }
 }
 
@@ -93,12 +95,12 @@ const NOTICES: Record<Plan['engine'], string[]> = {
 
 type Effects = Pick<Plan, 'replaced' | 'remade' | 'waits' | 'outside_foreign_keys'>
 
-async function planSwap(session: Session, set: SwapSet, replaced: TableInfo[]): Promise<Effects> {
+async function planSwap(session: Session, set: SwapSet, replaced: TableInfo[], tables: number): Promise<Effects> {
   await checkSwapRights(session, set)
   const outside = set.keys.filter(({ side }) => side !== 'inner')
   const oids = [...set.members.map(({ oid }) => oid), ...outside.flatMap((key) => [key.tableOid, key.referencedOid])]
   await checkPrepared(session, { oids, excludesReaders: true })
-  await checkSwapLocks(session, set)
+  await checkSwapLocks(session, set, tables)
   await checkVeto(session, set)
   const twins = set.members.filter(({ kind }) => kind === 'v' || kind === 'm')
   return {
