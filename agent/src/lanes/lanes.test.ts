@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { Session } from '../postgres/session.ts'
@@ -49,6 +50,7 @@ test('no more tasks run at once than there are lanes', async () => {
   expect(begun).toEqual([0, 1])
   gates[1]?.open()
   await all[1]
+  await setImmediate()
   expect(begun).toEqual([0, 1, 2])
   for (const one of gates) one.open()
   await allOf(all)
@@ -140,6 +142,19 @@ test('after a failure the sessions are cut, not waited for', async () => {
     await expect(failed).rejects.toMatchObject({ code: 'load-failed' })
   }
   expect(log).toEqual(['open load', 'destroy load'])
+})
+
+test('what a task was waited for goes before what is less urgent and has waited for longer', async () => {
+  await using made = lanesOf(1).lanes
+  const order: string[] = []
+  const note = (name: string, urgency: number) =>
+    made.run(task(name, urgency), async () => {
+      order.push(name)
+    })
+  const first = note('first', 1)
+  const follower = allOf([first]).then(async () => await note('follower', 9))
+  await allOf([first, note('waiting', 5), follower])
+  expect(order).toEqual(['first', 'follower', 'waiting'])
 })
 
 test('work beside the lanes that fails ends the tasks too, with its failure', async () => {

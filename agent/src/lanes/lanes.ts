@@ -69,13 +69,15 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
   // The lane that was used last has its connections open: taken from the end and put back there.
   const idle = lanes.toReversed()
   const waiting: Waiting[] = []
+  /** Lanes that are on their way back. */
+  let returning = 0
   const unfinished = new Set<Promise<void>>()
   signal.addEventListener('abort', () => {
     for (const one of waiting.splice(0)) one.fail(signal.reason)
   })
 
   async function take(urgency: number): Promise<OwnedLane> {
-    const lane = idle.pop()
+    const lane = returning === 0 ? idle.pop() : undefined
     if (lane) return lane
     return await new Promise((start, fail) => waiting.splice(placeOf(urgency), 0, { urgency, start, fail }))
   }
@@ -91,10 +93,18 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
     return from
   }
 
+  /** In a moment: who has waited for a task may have something to do that is more urgent than all that waits already. */
   function giveBack(lane: OwnedLane): void {
-    const next = waiting.pop()
-    if (next) next.start(lane)
-    else idle.push(lane)
+    returning += 1
+    setImmediate(() => {
+      returning -= 1
+      idle.push(lane)
+      for (let next = waiting.pop(); next; next = waiting.pop()) {
+        const free = idle.pop()
+        if (!free) return void waiting.push(next)
+        next.start(free)
+      }
+    })
   }
 
   /** Of several failures the first is the cause; the others are its echo. */

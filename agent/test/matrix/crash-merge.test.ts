@@ -2,9 +2,10 @@ import { crashes, fates, frozenFor } from './crash.ts'
 import { around, CLOCK, COMMIT, LEASE, PAST_LEASE_MS, TERMINATED, type Point } from './points.ts'
 import { syncBy } from './subjects.ts'
 
+const copying: Point = { message: /copy "multiboard_sync_stage/, where: 'after' }
 const middles: Point[] = [
   { step: 'staging', message: /create unlogged table/, where: 'after' },
-  { message: /copy "multiboard_sync_stage/, where: 'after' },
+  copying,
   { step: 'proven', message: /share row exclusive/, where: 'after' },
   { step: 'proven', message: /delete from/, where: 'after' },
   { step: 'proven', message: /insert into "public"/, where: 'after' },
@@ -21,7 +22,8 @@ crashes('merge', LEASE, (lane) => syncBy(lane, 'merge'), [
     'killed',
     fates.killed,
     [
-      ...around(['accepted', 'archive-begun', 'archive-written', 'staging', 'staged', 'loaded', 'built', 'proven']),
+      // Between 'built' and 'proven' nobody is asked anything.
+      ...around(['accepted', 'archive-begun', 'archive-written', 'staging', 'staged', 'loaded', 'proven']),
       { step: 'backup-written', message: TERMINATED, where: 'before' },
       ...around(['committing']),
       ...around(['committed'], { leaves: 'after' }),
@@ -34,8 +36,11 @@ crashes('merge', LEASE, (lane) => syncBy(lane, 'merge'), [
     'cut off',
     fates['cut off'],
     [
-      ...around(['staging', 'loaded', 'built', 'proven'], { gate: 'target' }),
-      ...middles,
+      ...around(['staging'], { gate: 'target' }),
+      ...middles.filter((point) => point !== copying),
+      // These cost another try, and not the job.
+      ...around(['loaded', 'proven'], { gate: 'target', leaves: 'after' }),
+      { ...copying, leaves: 'after' },
       ...commit,
       { step: 'committed', gate: 'target', where: 'before', leaves: 'after' },
     ],

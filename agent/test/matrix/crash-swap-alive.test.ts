@@ -5,14 +5,19 @@ import { syncBy } from './subjects.ts'
 /* The agent lives on: it loses a connection, is canceled, or stands still for longer than its lease. */
 
 const beforeExchange: Point[] = [
-  { step: 'accepted', gate: 'source', where: 'after' },
   { step: 'archive-begun', gate: 'source', where: 'after' },
-  { step: 'archive-written', gate: 'target', where: 'after' },
-  ...around(['staging', 'loaded', 'built', 'proven'], { gate: 'target' }),
+  ...around(['staging'], { gate: 'target' }),
   { step: 'staging', message: /CREATE TABLE public/, where: 'after' },
   { step: 'staging', message: /^Q.{4}commit/s, where: 'after' },
-  { message: /copy "multiboard_sync_stage/, where: 'after' },
-  { step: 'built', message: /refresh materialized view/, where: 'after' },
+]
+
+/** A connection that costs another try, and not the job. */
+const tried: Point[] = [
+  { step: 'accepted', gate: 'source', where: 'after', leaves: 'after' },
+  { message: /copy "multiboard_sync_stage/, where: 'after', leaves: 'after' },
+  { step: 'archive-written', gate: 'target', where: 'after', leaves: 'after' },
+  ...around(['loaded', 'built', 'proven'], { gate: 'target', leaves: 'after' }),
+  { step: 'built', message: /refresh materialized view/, where: 'after', leaves: 'after' },
 ]
 
 const exchange: Point[] = [
@@ -30,7 +35,7 @@ const committed: Point[] = [
 const validating: Point = { step: 'committed', message: /validate constraint/, where: 'before', leaves: 'after' }
 
 crashes('swap', EXCHANGE_LEASE, (lane) => syncBy(lane, 'swap'), [
-  ['cut off', fates['cut off'], [...beforeExchange, ...exchange, ...committed, validating]],
+  ['cut off', fates['cut off'], [...beforeExchange, ...tried, ...exchange, ...committed, validating]],
   [
     'canceled',
     fates.canceled,

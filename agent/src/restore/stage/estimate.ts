@@ -24,12 +24,20 @@ const COUNT_BYTES_PER_S = 2e9
 /** A foreign key is checked by joining the keys of both tables. */
 const KEY_BYTES_PER_S = 400e6
 
+/** ANALYZE looks at 30,000 rows, of however many. */
+const ANALYZE_BYTES_PER_S = 50e6
+const ANALYZE_MAX_BYTES = 100e6
+
+/** So small a table takes longer on its way to the server than there. */
+export const SMALL_BYTES = 256 * 1024
+
 /** What each piece of work has before it until nothing waits for it any more. Table names are the feed's. */
 export interface StageTimes {
   copy: (table: FeedTable) => number
   index: (index: StageIndex) => number
   proof: (table: FeedTable) => number
   keys: (table: TableName) => number
+  analyze: (tables: FeedTable[]) => number
 }
 
 export function estimateStage(prepared: PreparedStage, tables: FeedTable[], lanes: number): StageTimes {
@@ -58,16 +66,21 @@ export function estimateStage(prepared: PreparedStage, tables: FeedTable[], lane
     table === undefined ? 0 : (keysOf.get(formatTableName(table)) ?? 0)
   const proof = ({ bytes, checksum }: FeedTable): number =>
     bytes / (checksum === undefined ? COUNT_BYTES_PER_S : CHECKSUM_BYTES_PER_S)
+  const copy = (table: FeedTable): number => {
+    const own = (indexesOf.get(formatTableName(inAside(stage, table))) ?? []).map(ownOf)
+    const all = [...own, proof(table)]
+    // Those of one table are built several at once, the longest first.
+    const after = Math.max(...all, all.reduce((sum, one) => sum + one, 0) / lanes)
+    return table.bytes / COPY_BYTES_PER_S / lanes + after + keys(table)
+  }
+  const longest = Math.max(0, ...tables.map(copy))
   return {
     keys,
+    analyze: (some) =>
+      some.reduce((sum, { bytes }) => sum + Math.min(bytes, ANALYZE_MAX_BYTES), 0) / ANALYZE_BYTES_PER_S,
     proof: (table) => proof(table) + keys(table),
     index: (index) => ownOf(index) + keys(staged.get(formatTableName({ schema: index.schema, name: index.table }))),
-    copy: (table) => {
-      const own = (indexesOf.get(formatTableName(inAside(stage, table))) ?? []).map(ownOf)
-      const all = [...own, proof(table)]
-      // Those of one table are built several at once, the longest first.
-      const after = Math.max(...all, all.reduce((sum, one) => sum + one, 0) / lanes)
-      return table.bytes / COPY_BYTES_PER_S / lanes + after + keys(table)
-    },
+    // Small tables take no core long, and more ways to the server than others: in the middle nobody waits for them.
+    copy: (table) => (table.bytes <= SMALL_BYTES ? longest / 2 : copy(table)),
   }
 }

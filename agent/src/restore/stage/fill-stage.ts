@@ -11,7 +11,7 @@ import type { Filling } from '../protect-while.ts'
 import { readFound, type Found } from '../prove.ts'
 import { runTogether } from '../run-together.ts'
 import { inAside } from './aside.ts'
-import { estimateStage } from './estimate.ts'
+import { estimateStage, SMALL_BYTES } from './estimate.ts'
 import { addKeySql, isInTwoSteps, validateKeySql } from './key-sql.ts'
 import { inBatches } from './in-batches.ts'
 import { createNameLocks } from './name-locks.ts'
@@ -26,20 +26,19 @@ import { constraintSql, type StageIndex } from './stage-indexes.ts'
  * The filling of a stage, as a graph of promises whose work is done on the job's lanes:
  *
  *   a table's pieces ─► its indexes ┐
- *                    └► its proof ──┴► its constraints ─► ANALYZE of its tree ┐
- *   the same of the table at the other end of a key ──────────────────────────┴► key added ─► key validated
- *   all pieces ─► the feed's end                                all of it ─► sequences, triggers
+ *                    └► its proof ──┴► its constraints ┐            ┌► key validated
+ *   the same of the table at the other end of a key ───┴► key added ┴► ANALYZE, when all of its keys are added
+ *   all pieces ─► the feed's end                         all of it ─► sequences, triggers
  *
  * Promises: a lane that is free takes what has most to come after it; nothing that is begun waits for a lock that
  * something else here holds; everything is done once (once.ts). Never: reads or locks what is not in the stage.
  *
  * Why nothing waits: COPY (ROW EXCLUSIVE) comes before CREATE INDEX (SHARE), which may be several at once and beside a
- * count (ACCESS SHARE); USING INDEX (ACCESS EXCLUSIVE) comes after both, ANALYZE (SHARE UPDATE EXCLUSIVE) after that; and
- * ADD FOREIGN KEY (SHARE ROW EXCLUSIVE on both ends) and VALIDATE (SHARE UPDATE EXCLUSIVE on its own) hold a name each.
+ * count (ACCESS SHARE); USING INDEX (ACCESS EXCLUSIVE) comes after both; ADD FOREIGN KEY (SHARE ROW EXCLUSIVE on both ends),
+ * VALIDATE and ANALYZE (SHARE UPDATE EXCLUSIVE on their own) come last, and hold the names of what they lock.
  */
 
-/** So small a table takes longer on its way to the server than there: it shares its messages with others. */
-const SMALL_BYTES = 256 * 1024
+/** Small tables share their messages, so many at a time. */
 const SMALL_TABLES = 50
 /** A table that keeps a big one's key waiting does not wait for company. */
 const SMALL_KEY_SECONDS = 0.01
@@ -148,44 +147,65 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
   const tables = new Map(feed.tables.map((table) => [formatTableName(place(table)), finishTable(table)]))
   const feedTables = new Map(feed.tables.map((table) => [formatTableName(place(table)), table]))
 
-  /** ANALYZE of a partitioned table is one of its partitions too, and of a parent it reads the children. */
-  const analyze = async ({ root, members }: StageTree): Promise<void> => {
-    await allOf(members.flatMap((member) => tables.get(formatTableName(member)) ?? []))
-    const [only, ...others] = members.map((member) => feedTables.get(formatTableName(member)))
-    if (only && others.length === 0 && isSmall(only)) return
-    const keys = members.map((member) => feedTables.get(formatTableName(member))).flatMap((table) => table ?? [])
-    const urgency = Math.max(0, ...keys.map(times.keys))
-    await onLane('analyze', root.name, urgency, async (lane) => {
-      await again(lane, work, root.name, async (session) => await session.run(`analyze ${quoteTable(root)}`))
-    })
-  }
-  const ready = new Map(prepared.trees.map((tree) => [formatTableName(tree.root), analyze(tree)]))
-
+  const ready = new Map(
+    prepared.trees.map(({ root, members }) => [
+      formatTableName(root),
+      allOf(members.flatMap((member) => tables.get(formatTableName(member)) ?? [])),
+    ]),
+  )
   const locks = createNameLocks()
   const rootOf = rootsOf(prepared.trees)
   const withPartitions = prepared.trees.filter(({ members }) => members.some(({ isPartition }) => isPartition))
   const partitioned = new Set(withPartitions.flatMap(({ members }) => members.map(formatTableName)))
-  const addKey = async (key: SetKey): Promise<void> => {
-    const ends = [key.table, key.referenced].map((end) => rootOf(place(end)))
+  const onKey = async (key: SetKey, names: string[], task: (lane: Lane) => Promise<void>): Promise<void> =>
+    await locks.hold(names, async () => await onLane('key', key.name, times.keys(key.table), task))
+
+  const addKey = async ({ key, ends, isLater }: KeyToAdd): Promise<void> => {
     await allOf(ends.flatMap((end) => ready.get(end) ?? []))
-    const urgency = times.keys(key.table)
-    const isLater = isInTwoSteps(key, partitioned.has(formatTableName(place(key.referenced))))
-    await locks.hold(ends, async () => {
-      await onLane('key', key.name, urgency, async (lane) => {
-        await once(lane, work, key.name, async (session) => await session.run(addKeySql(key, stage, isLater)))
-      })
+    await onKey(key, ends, async (lane) => {
+      await once(lane, work, key.name, async (session) => await session.run(addKeySql(key, stage, isLater)))
     })
+  }
+  const validateKey = async ({ key, ends, isLater }: KeyToAdd, added: Promise<void>): Promise<void> => {
+    await added
     if (!isLater) return
-    await locks.hold(ends.slice(0, 1), async () => {
-      await onLane('key', key.name, urgency, async (lane) => {
-        await again(lane, work, key.name, async (session) => await session.run(validateKeySql(key, stage)))
+    await onKey(key, ends.slice(0, 1), async (lane) => {
+      await again(lane, work, key.name, async (session) => await session.run(validateKeySql(key, stage)))
+    })
+  }
+  const keys = prepared.set.keys
+    .filter(({ side }) => side === 'inner')
+    .map((key) => {
+      const ends = [key.table, key.referenced].map((end) => rootOf(place(end)))
+      const toAdd = { key, ends, isLater: isInTwoSteps(key, partitioned.has(formatTableName(place(key.referenced)))) }
+      const added = addKey(toAdd)
+      return { ends, added, valid: validateKey(toAdd, added) }
+    })
+  const addedTo = Map.groupBy(
+    keys.flatMap(({ ends, added }) => ends.map((end) => ({ end, added }))),
+    ({ end }) => end,
+  )
+
+  /**
+   * ANALYZE of a partitioned table is one of its partitions too, and of a parent it reads the children. It comes when keys
+   * are added, and beside their validation: before, it would keep them waiting.
+   */
+  const analyze = async ({ root, members }: StageTree): Promise<void> => {
+    const name = formatTableName(root)
+    await ready.get(name)
+    await allOf((addedTo.get(name) ?? []).map(async ({ added }) => await added))
+    const known = members.flatMap((member) => feedTables.get(formatTableName(member)) ?? [])
+    if (members.length === 1 && known.every(isSmall)) return
+    await locks.hold([name], async () => {
+      await onLane('analyze', root.name, times.analyze(known), async (lane) => {
+        await again(lane, work, root.name, async (session) => await session.run(`analyze ${quoteTable(root)}`))
       })
     })
   }
-  const keys = prepared.set.keys.filter(({ side }) => side === 'inner').map(addKey)
+  const analyzed = prepared.trees.map(analyze)
 
   const finish = async (): Promise<Map<string, Found>> => {
-    await allOf<unknown>([...tables.values(), ...ready.values(), ...keys])
+    await allOf<unknown>([...tables.values(), ...analyzed, ...keys.map(({ valid }) => valid)])
     await onLane('key', 'sequences and triggers', 0, async (lane) => {
       await once(lane, work, 'sequences and triggers', async (session) => {
         await runTogether(session, prepared.unchecked)
@@ -208,6 +228,13 @@ function rootsOf(trees: StageTree[]): (table: TableName) => string {
     ),
   )
   return (table) => roots.get(formatTableName(table)) ?? formatTableName(table)
+}
+
+interface KeyToAdd {
+  key: SetKey
+  /** The trees at both ends. */
+  ends: string[]
+  isLater: boolean
 }
 
 interface Turns {
