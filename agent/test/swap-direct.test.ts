@@ -55,7 +55,7 @@ async function cutOnce(url: string, match: RegExp) {
   return { gate, cut }
 }
 
-test('a swap writes its archive while it loads, and keeps what ran when', async () => {
+test('a swap writes its archive while it loads, and keeps what ran when', { timeout: 120_000 }, async () => {
   await using world = await openWorld({ source: { sql: SQL + ROWS }, target: { sql: SQL } })
   const phases: unknown[] = []
   const onEvent = (type: string, data: unknown): void => {

@@ -24,8 +24,9 @@ import { openJsonLines, readJsonLines } from './json-lines.ts'
  *   accepted ─► begun ─► archive-begun ─► upload-opened* ─► archive-written ─► backup-written ─► committing ─► committed ─► finished
  *                                                                                └ from here on only the receipt in the target knows
  *
- * Engines that load beside write staging ─► staged ─► loaded ─► built ─► proven before `committing`, the backup anywhere in
- * between, and `tidied` when nothing of theirs is left to do in the target. Without it the next boot tidies up.
+ * Engines that load beside write staging ─► staged ─► loaded ─► built ─► proven before `committing`; the backup, and the
+ * archive of a sync, which is written by the rows on their way, anywhere in between. They write `tidied` when nothing of
+ * theirs is left to do in the target. Without it the next boot tidies up.
  *
  * A job that reindexes writes search-planned before it changes anything, and after `committed`, or by itself, reindexing ─►
  * (generation-made | adopting)* ─► reindexed ─► search-tidied. Without the last one the next boot looks for what is left.
