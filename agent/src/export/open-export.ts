@@ -26,7 +26,8 @@ import { copyPiece } from './copy-piece.ts'
  *
  * Promises: a piece is stored whole or not at all, may be copied again after a failure (its object is written anew), and
  * may flow into a sink as well; checksums are taken beside, by slices too, as work that nobody waits for but the end;
- * without the manifest there is no archive, and it is written only when every row was copied and summed.
+ * without the manifest there is no archive, and it is written only when every row was copied and summed, and the source's
+ * snapshot and locks were held until then.
  * Never: writes to the source, holds more than a few buffers of rows for each lane.
  */
 
@@ -158,6 +159,7 @@ export async function openExport(asked: Export, archive: ArchiveWriter, options:
     async finish() {
       const sums = await allOf(cuts.map(async (cut) => await allOf(cut.sums)))
       const tables = cuts.map((cut, index) => archivedTable(cut, sums[index] ?? []))
+      await source.stand()
       const { identity } = source
       const written = await archive.finish(
         {

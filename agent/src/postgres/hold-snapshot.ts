@@ -7,7 +7,8 @@ import { openSession, type DatabaseUrl, type Session } from './session.ts'
  *
  * Promises: from the first reader on a second session, the spare, holds the same snapshot under a name of its own, and the
  * same locks; when the first is lost the spare takes its place and another spare is opened. Neither goes idle.
- * Never: takes a newer snapshot. When both are lost at once the rows of that moment are gone, and every reader is told so.
+ * Never: takes a newer snapshot. When both are lost at once the rows of that moment are gone, and every reader is told so;
+ * readers that live on keep the snapshot and not the locks, so whoever has read asks stand() at the end.
  *
  *     first ──exports──▶ name 1 ◀──imports── spare ──exports──▶ name 2     first lost: readers import name 2 instead
  */
@@ -28,6 +29,8 @@ export interface HeldSnapshot extends AsyncDisposable {
   readonly holder: Holder
   /** As Source.openReader(). */
   openReader(purpose: string, signal: AbortSignal): Promise<Session>
+  /** As Source.stand(). */
+  stand(): Promise<void>
 }
 
 /** `lockSql` is run in each further holder, so that the tables are locked without a gap; '' for none. */
@@ -42,6 +45,7 @@ export function holdSnapshot(database: DatabaseUrl, first: Holder, lockSql: stri
 
   async function openSpare(): Promise<void> {
     const until = AbortSignal.any([signal, stopOpening.signal])
+    const of = holder
     const session = await openSession(database, {
       purpose: 'spare snapshot',
       signal: until,
@@ -49,9 +53,11 @@ export function holdSnapshot(database: DatabaseUrl, first: Holder, lockSql: stri
       patient: true,
     })
     try {
-      await importSnapshot(session, holder.snapshotId)
+      await importSnapshot(session, of.snapshotId)
       if (lockSql !== '') await session.run(lockSql)
       const [row] = await session.query<{ id: string }>('select pg_export_snapshot() as id')
+      // The lock may have waited behind a TRUNCATE that waited for the holder: only one that still lives leaves no gap.
+      if (!(await isAlive(of.session))) throw lostSnapshot(database)
       if (row) spare = { session, snapshotId: row.id }
     } catch (error) {
       session.destroy()
@@ -131,6 +137,7 @@ export function holdSnapshot(database: DatabaseUrl, first: Holder, lockSql: stri
         throw error
       }
     },
+    stand: lookTogether,
     async [Symbol.asyncDispose]() {
       clearInterval(timer)
       isWanted = false

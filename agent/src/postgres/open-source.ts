@@ -31,6 +31,11 @@ export interface Source extends AsyncDisposable {
    * Throws what openSession() throws, `database-pooler`, and `connection-lost` when nobody holds the snapshot any more.
    */
   openReader(purpose: string, signal?: AbortSignal): Promise<Session>
+  /**
+   * Makes sure, when all was read, that snapshot and locks were held without a gap. Throws `connection-lost`: a reader may
+   * have found a table empty that somebody has truncated.
+   */
+  stand(): Promise<void>
 }
 
 /** Opens a database for reading at one exported snapshot. Throws the session's errors and `lock-timeout`. */
@@ -52,6 +57,7 @@ export async function openSource(database: DatabaseUrl, purpose: string, signal:
         return held.holder.snapshotId
       },
       openReader: async (readerPurpose, until = signal) => await held.openReader(readerPurpose, until),
+      stand: async () => await held.stand(),
       [Symbol.asyncDispose]: async () => await held[Symbol.asyncDispose](),
     }
   } catch (error) {
