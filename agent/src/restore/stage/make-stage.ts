@@ -108,6 +108,8 @@ interface Components {
   entries: DumpEntry[]
   /** The component of each entry; undefined when one fits none: then all go together. */
   assigned: Map<DumpEntry, number> | undefined
+  /** Places in `entries` of what makes each component. */
+  places: Map<number, number[]>
   /** Those that are still to be made, with the number of their members. */
   sizes: Map<number, number>
 }
@@ -121,14 +123,27 @@ async function inComponents({ database, session }: Target, set: SwapSet, signal:
     const schemas = [...new Set(members.map(({ schema }) => schema))]
     const entries = entriesOf(await dumpRelationsOf(database, schemas, signal))
     const assigned = await assignEntries(session, members, entries, 'schemas')
-    if (assigned !== undefined) return { set, entries, assigned, sizes }
+    if (assigned !== undefined) return { set, entries, assigned, places: placesOf(entries, assigned), sizes }
   }
   const entries = entriesOf(await dumpRelations(database, members, signal))
-  return { set, entries, assigned: await assignEntries(session, members, entries, 'members'), sizes }
+  const assigned = await assignEntries(session, members, entries, 'members')
+  return { set, entries, assigned, places: placesOf(entries, assigned), sizes }
+}
+
+function placesOf(entries: DumpEntry[], assigned: Components['assigned']): Components['places'] {
+  const places = new Map<number, number[]>()
+  for (const [place, entry] of entries.entries()) {
+    const component = assigned?.get(entry)
+    if (component === undefined) continue
+    const known = places.get(component)
+    if (known === undefined) places.set(component, [place])
+    else known.push(place)
+  }
+  return places
 }
 
 /** Takes whole components off `left`: one at least, more while they have no more than so many tables. */
-function nextBatch({ set, entries, assigned, sizes }: Components, tables: number): Batch {
+function nextBatch({ set, entries, assigned, places, sizes }: Components, tables: number): Batch {
   if (assigned === undefined) return { members: set.members, statistics: set.statistics, entries }
   const taken = new Set<number>()
   let size = 0
@@ -141,7 +156,10 @@ function nextBatch({ set, entries, assigned, sizes }: Components, tables: number
   return {
     members: set.members.filter(({ component }) => taken.has(component)),
     statistics: set.statistics.filter(({ component }) => taken.has(component)),
-    entries: entries.filter((entry) => taken.has(assigned.get(entry) ?? -1)),
+    entries: [...taken]
+      .flatMap((component) => places.get(component) ?? [])
+      .toSorted((a, b) => a - b)
+      .flatMap((place) => entries[place] ?? []),
   }
 }
 

@@ -201,10 +201,10 @@ async function lockBatch(session: Session, batch: Batch): Promise<void> {
 async function requireSame(session: Session, members: Member[]): Promise<void> {
   const gone = await session.query<TableName>(
     `select w.schema, w.name
-     from unnest($1::int8[], $2::text[], $3::text[]) as w(oid, schema, name)
+     from unnest($1::oid[], $2::text[], $3::text[]) as w(oid, schema, name)
      where not exists (
        select from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-       where c.oid::int8 = w.oid and n.nspname = w.schema and c.relname = w.name)`,
+       where c.oid = w.oid and n.nspname = w.schema and c.relname = w.name)`,
     [members.map(({ oid }) => oid), members.map(({ schema }) => schema), members.map(({ name }) => name)],
   )
   if (gone.length > 0) throw schemaChanged(gone.map((name) => `renamed, moved or dropped: ${formatTableName(name)}`))
