@@ -57,7 +57,7 @@ export async function replaceTables(context: AgentContext, job: Job, run: JobRun
   const { limits } = context.policy
   await using lanes = openLanes({ count: limits.connections_per_database, signal: run.signal, trace: run.trace })
   const feed = await rows.open(lanes)
-  let tables: ArchivedTable[] = []
+  let tables = rows.tables ?? []
   const { receipt, proof, kept } = await restore(
     target,
     {

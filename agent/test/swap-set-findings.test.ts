@@ -248,3 +248,14 @@ test('A set of many tables is read in few queries', async () => {
 function unique(): string {
   return randomBytes(4).toString('hex')
 }
+
+test('Columns whose values name tables or types forbid the swap, however deep in a type they are', async () => {
+  await using run = await openSet(`
+    create domain public.of_table as regclass;
+    create type public.place as (n int, "table" public.of_table[]);
+    create type public.between as range (subtype = regtype);
+    create table public.a (id int primary key, x regclass, y public.place[], z public.between, o oid, f regproc, r regrole);`)
+  const text = (column: string) =>
+    `in-place: column ${column} of public.a holds names of tables or types, and would go on naming the old ones`
+  expect(findingsOf(await run.read('public.a'))).toEqual(['x', 'y', 'z'].map(text))
+})

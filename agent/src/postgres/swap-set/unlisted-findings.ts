@@ -54,6 +54,11 @@ const texts = {
     effect: 'in-place',
     text: (table, other) => `logical replication slot ${other} would decode the rows of ${table} under another name`,
   },
+  'names-in-rows': {
+    effect: 'in-place',
+    text: (table, other) =>
+      `column ${other} of ${table} holds names of tables or types, and would go on naming the old ones`,
+  },
   'key-trigger': {
     effect: 'in-place',
     text: (table, other) => `constraint ${other} of ${table} is not enforced: its triggers are disabled`,
@@ -104,6 +109,10 @@ function unlistedSql(version: number): string {
     `select 'slot', m.schema, m.name, r.slot_name::text
      from pg_replication_slots r cross join lateral (select * from member where kind in ('r', 'p') order by schema, name limit 1) m
      where r.slot_type = 'logical' and r.database = current_database() and r.plugin <> 'pgoutput'`,
+    // Values that are OIDs of relations or row types are looked up as they are loaded: while the old ones have the names.
+    `select 'names-in-rows', m.schema, m.name, a.attname::text
+     from member m join pg_attribute a on a.attrelid = m.oid
+     where m.kind in ('r', 'p') and a.attnum > 0 and not a.attisdropped and a.atttypid in (select oid from naming)`,
     // DISABLE TRIGGER ALL. No dump tells it, and a constraint that is made again is enforced.
     `select distinct 'key-trigger', n.nspname::text, c.relname::text, k.conname::text
      from pg_constraint k
@@ -122,7 +131,23 @@ function unlistedSql(version: number): string {
       : []),
   ]
   return `
-with member as materialized (
+with recursive naming as (
+  select unnest(array['regclass'::regtype, 'regtype'::regtype])::oid as oid
+  union
+  select t.oid
+  from naming g
+  cross join lateral (
+    select t.oid from pg_type t where t.typbasetype = g.oid or (t.typelem = g.oid and t.typcategory = 'A')
+    union all
+    select r.rngtypid from pg_range r where r.rngsubtype = g.oid
+    union all
+    select c.reltype
+    from pg_attribute a join pg_class c on c.oid = a.attrelid
+    where a.atttypid = g.oid and a.attnum > 0 and not a.attisdropped and c.reltype <> 0
+      and c.relnamespace not in ('pg_catalog'::regnamespace, 'information_schema'::regnamespace)
+  ) as t
+),
+member as materialized (
   select c.oid, c.relnamespace, c.relowner, c.relacl, c.reltype, c.relrowsecurity, c.relkind::text as kind,
          c.relpersistence as persistence, n.nspname::text as schema, c.relname::text as name
   from pg_class c join pg_namespace n on n.oid = c.relnamespace
