@@ -45,6 +45,8 @@ export interface Lanes extends AsyncDisposable {
   watch<T>(work: Promise<T>): Promise<T>
   /** Closes all connections, between two steps of a job; later tasks open new ones. Not while a task runs. */
   rest(): Promise<void>
+  /** Stops what still waits or works, and closes all connections: before what a job that failed has left is removed. */
+  giveUp(): Promise<void>
 }
 
 interface Waiting {
@@ -58,8 +60,8 @@ interface OwnedLane extends Lane {
 }
 
 /**
- * Opens no connection yet. Disposing stops what still waits or works (somebody who waits for it has failed elsewhere), and
- * closes all connections, politely unless something failed.
+ * Opens no connection yet. Disposing gives up what still waits or works (somebody who waits for it has failed elsewhere);
+ * connections are closed politely unless something failed.
  */
 export function openLanes(options: { count: number; signal: AbortSignal; trace: Trace }): Lanes {
   const { count, trace } = options
@@ -113,6 +115,12 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
     throw signal.reason
   }
 
+  async function giveUp(): Promise<void> {
+    if (unfinished.size > 0) failed.abort(new SyncError('canceled', 'The work was given up, because the job ended.'))
+    await Promise.all(unfinished)
+    await Promise.all(lanes.map(async (lane) => await lane.end(!signal.aborted)))
+  }
+
   return {
     count,
     signal,
@@ -147,11 +155,8 @@ export function openLanes(options: { count: number; signal: AbortSignal; trace: 
     async rest() {
       await Promise.all(lanes.map(async (lane) => await lane.end(true)))
     },
-    async [Symbol.asyncDispose]() {
-      if (unfinished.size > 0) failed.abort(new SyncError('canceled', 'The work was given up, because the job ended.'))
-      await Promise.all(unfinished)
-      await Promise.all(lanes.map(async (lane) => await lane.end(!signal.aborted)))
-    },
+    giveUp,
+    [Symbol.asyncDispose]: giveUp,
   }
 }
 

@@ -94,10 +94,15 @@ function kindOf(sqlState: string): Kind {
     case '3D000':
       return { code: 'database-missing', hint: "Check the database's name at the end of its URL, or create it." }
     case '57P03':
+      return {
+        code: 'database-unreachable',
+        hint: 'The server accepts no connections at the moment. Try again later.',
+        retryable: true,
+      }
     case '53300':
       return {
         code: 'database-unreachable',
-        hint: 'The server accepts no further connections at the moment. Try again later.',
+        hint: "All connections of the server or the role are taken. Lower limits.connections_per_database in agent.yaml, raise the server's max_connections, or try again later.",
         retryable: true,
       }
     case '57P01':

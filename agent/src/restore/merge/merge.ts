@@ -79,6 +79,7 @@ export async function merge(target: Target, load: Load, run: RestoreRun): Promis
     run.changing()
     merged = await changeUntilDone(target, load, run, matched, { tables, safetyBackup })
   } catch (error) {
+    await lanes.giveUp()
     await dropStage(target, stage, run)
     throw error
   }

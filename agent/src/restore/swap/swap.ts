@@ -47,6 +47,7 @@ export async function swap(target: Target, load: Load, run: RestoreRun): Promise
     await target.stand(run.signal)
     exchanged = await exchange(target, await exchangeOf(target, load, live, stage, staged), run)
   } catch (error) {
+    await load.lanes.giveUp()
     await dropStage(target, stage, run)
     throw error
   }
