@@ -36,6 +36,20 @@ it('a job that was cut while it planned is run again, and its start is written d
   expect(told).toEqual(['job.begun-again', 'job.begun-again'])
 })
 
+it('a job that has left its preflight is not run again, also when nothing is written down of it', async () => {
+  const { run } = watched()
+  let runs = 0
+  const error = lost()
+  const running = beginAgain(run, async ({ reporter }) => {
+    runs += 1
+    reporter.phase('preflight')
+    reporter.phase('loading')
+    throw error
+  })
+  await expect(running).rejects.toBe(error)
+  expect(runs).toBe(1)
+})
+
 it.each([
   ['that has written anything', lost(), true],
   ['whose error is of another kind', new SyncError('lock-timeout', 'busy', { retryable: true }), false],
