@@ -58,3 +58,12 @@ test('an abort ends the wait at once, with its reason', async () => {
   )
   await expect(waiting).rejects.toThrow(expect.objectContaining({ code: 'canceled' }))
 })
+
+test('begins no further call when the time for it is over, however many attempts are left', async () => {
+  const attempt = vi.fn<() => Promise<never>>(async () => {
+    await new Promise((done) => setTimeout(done, 40))
+    throw again
+  })
+  await expect(retry({ ...options, giveUpAfterMs: 20 }, attempt)).rejects.toBe(again)
+  expect(attempt).toHaveBeenCalledTimes(1)
+})

@@ -7,6 +7,8 @@ export interface RetryOptions {
   attempts: number
   firstDelayMs: number
   maxDelayMs: number
+  /** No call begins later than this after the first has begun: calls that end by a timeout of their own are not many. */
+  giveUpAfterMs?: number
   /** Told before each wait. */
   onRetry?: (error: unknown, attempt: number, delayMs: number) => void
 }
@@ -16,6 +18,7 @@ export interface RetryOptions {
  * Waits between calls grow twofold with full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter").
  */
 export async function retry<T>(options: RetryOptions, attempt: (n: number) => Promise<T>): Promise<T> {
+  const lastBeginMs = performance.now() + (options.giveUpAfterMs ?? Number.POSITIVE_INFINITY)
   for (let n = 1; ; n += 1) {
     try {
       return await attempt(n)
@@ -24,6 +27,7 @@ export async function retry<T>(options: RetryOptions, attempt: (n: number) => Pr
       if (n >= options.attempts || !toSyncError(error).retryable) throw error
       const ceilingMs = Math.min(options.maxDelayMs, options.firstDelayMs * 2 ** (n - 1))
       const delayMs = Math.round(ceilingMs / 2 + (Math.random() * ceilingMs) / 2)
+      if (performance.now() + delayMs > lastBeginMs) throw error
       options.onRetry?.(error, n, delayMs)
       await sleep(delayMs, undefined, { signal: options.signal }).catch(() => undefined)
       // The wait's own AbortError would hide the reason.

@@ -20,6 +20,8 @@ const REFUSED: ReadonlySet<string> = new Set([
   'InvalidToken',
   'SignatureDoesNotMatch',
 ])
+/** S3 itself is never full; its relatives have words of their own for it, and 507. */
+const FULL: ReadonlySet<string> = new Set(['QuotaExceeded', 'XMinioAdminBucketQuotaExceeded', 'XMinioStorageFull'])
 const WRONG_REGION: ReadonlySet<string> = new Set([
   'AuthorizationHeaderMalformed',
   'IllegalLocationConstraintException',
@@ -81,6 +83,12 @@ export function fromStorageError(thrown: unknown, doing: string): SyncError {
     return new SyncError('storage-unreachable', `The object store cannot be reached (${safeWord(code)}, ${doing}).`, {
       hint: 'Check S3_ENDPOINT, the network, and that the store is up.',
       retryable: true,
+      cause,
+    })
+  }
+  if (status === 507 || FULL.has(code)) {
+    return new SyncError('storage-failed', `The object store is full (${safeWord(code)}, ${doing}).`, {
+      hint: 'Free space in the object store or raise the quota of the bucket, then start the job again.',
       cause,
     })
   }
