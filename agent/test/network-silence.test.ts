@@ -18,6 +18,7 @@ const ROWS = 'select repeat(md5(n::text), 30) from generate_series(1, 20000) n'
 interface Place extends AsyncDisposable {
   proxy: ChaosProxy
   session: Session
+  open: () => Promise<Session>
 }
 
 async function openPlace(): Promise<Place> {
@@ -27,9 +28,10 @@ async function openPlace(): Promise<Place> {
   const proxy = made.use(await startChaosProxy({ target: { host, port } }))
   const signal = AbortSignal.timeout(50_000)
   const url = { name: 'staging', url: proxy.url(database.url), viaProxy: false }
-  const session = made.use(await openSession(url, { purpose: 'test', signal, silenceMs: SILENCE_MS }))
+  const open = async () => await openSession(url, { purpose: 'test', signal, silenceMs: SILENCE_MS })
+  const session = made.use(await open())
   const owned = made.move()
-  return { proxy, session, [Symbol.asyncDispose]: async () => await owned.disposeAsync() }
+  return { proxy, session, open, [Symbol.asyncDispose]: async () => await owned.disposeAsync() }
 }
 
 async function isFoundDead(work: Promise<unknown>): Promise<void> {
@@ -61,6 +63,11 @@ test('A statement that never reached its server, and one whose answer was lost, 
   )
   expect(error).toBeInstanceOf(SyncError)
   expect(error).toMatchObject({ code: 'connection-lost', retryable: true })
+  // Its server did not hear of the end either, and would keep its locks.
+  await using looking = await place.open()
+  const left = async () =>
+    (await looking.query('select from pg_stat_activity where pid = $1', [place.session.backendPid])).length
+  await expect.poll(left, { timeout: 5_000 }).toBe(0)
   await using other = await openPlace()
   const answer = other.session.query('select pg_sleep(0.3)')
   await sleep(100)
@@ -84,6 +91,8 @@ test('A COPY out of which nothing comes any more is ended, and one that we hold 
   await pipeline(copy, slow)
   expect(copy.rowCount).toBe(20_000)
   expect(isStopped).toBe(true)
+  // Until the server is ready again a query only stands in the queue.
+  await place.session.run('select 1')
   const lost = place.session.client.query(
     copyStreams.to(`copy (${ROWS} union all select 'x' from pg_sleep(1)) to stdout`),
   )

@@ -108,6 +108,22 @@ export async function lookAt(
   }
 }
 
+/** Ends a session at its server, over a connection of its own. Throws as connect() does. */
+export async function endThere(
+  database: DatabaseUrl,
+  { backendPid, since }: Pick<Connected, 'backendPid' | 'since'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { client } = await connect(database, 'look', signal)
+  try {
+    const sql = `select pg_catalog.pg_terminate_backend(pid) from pg_catalog.pg_stat_get_activity($1)
+                 where backend_start = $2::timestamptz`
+    await client.query(sql, [backendPid, since])
+  } finally {
+    cut(client)
+  }
+}
+
 /** True when the way broke while a connection was made, and not when nobody answers: then to try again is no waste of time. */
 export function isCutShort(thrown: unknown): boolean {
   if (!(thrown instanceof SyncError)) return false

@@ -3,7 +3,7 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type pg from 'pg'
 import { canceled } from './canceled.ts'
 import { checkPinned } from './check-pinned.ts'
-import { connect, cut, isCutShort, lookAt, type DatabaseUrl } from './connect.ts'
+import { connect, cut, endThere, isCutShort, lookAt, type DatabaseUrl } from './connect.ts'
 import { connectionLost, fromPgError } from './pg-error.ts'
 import { watchLine } from './watch-line.ts'
 
@@ -88,6 +88,7 @@ async function openOnce(database: DatabaseUrl, options: SessionOptions): Promise
   let isCut = false
   const watch = watchLine(client, {
     look: async () => await lookAt(database, connected, signal),
+    endThere: async () => await endThere(database, connected, signal),
     cut: () => cut(client),
     ...(options.silenceMs === undefined ? {} : { silenceMs: options.silenceMs }),
   })

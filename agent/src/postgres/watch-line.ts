@@ -12,8 +12,8 @@ import type pg from 'pg'
  *                                                             ├► it knows no such session ─► dead
  *                                                             └► nobody answers, five times ─► dead
  *
- * Promises: a long statement is never taken for a dead line, and neither is a COPY that we hold back ourselves.
- * Never: ends anything at the server.
+ * Promises: a long statement is never taken for a dead line, and neither is a COPY that we hold back ourselves; a session
+ * that is given up is ended at the server as well, where it can be, so that its locks are in nobody's way, ours included.
  */
 
 /** Statements and pieces of a COPY that are silent for longer are rare, and to look costs one short connection. */
@@ -32,13 +32,18 @@ export type Believed = 'works' | 'waits' | 'gone'
 export interface WatchOptions {
   /** Asks over another connection; undefined when no server answered. Rejects for whatever is an answer of another kind. */
   look: () => Promise<Believed | undefined>
+  /** Ends the session at the server, over another connection. */
+  endThere: () => Promise<void>
   /** Ends the connection on our side. */
   cut: () => void
   silenceMs?: number
 }
 
 /** Watches until it is told to end, or the line was found dead. Keeps no process alive. */
-export function watchLine(client: pg.Client, { look, cut, silenceMs = SILENCE_MS }: WatchOptions): { end: () => void } {
+export function watchLine(
+  client: pg.Client,
+  { look, endThere, cut, silenceMs = SILENCE_MS }: WatchOptions,
+): { end: () => void } {
   let moved = progressOf(client)
   let silentSinceMs = performance.now()
   let patienceMs = silenceMs
@@ -74,6 +79,8 @@ export function watchLine(client: pg.Client, { look, cut, silenceMs = SILENCE_MS
       if (await isDead()) {
         end()
         cut()
+        // Its own failure says nothing new: the line, or the server behind it, is down.
+        await endThere().catch(() => undefined)
         return
       }
       patienceMs = Math.min(MAX_SILENCE_MS, patienceMs * 2)
@@ -100,7 +107,9 @@ function progressOf(client: pg.Client): number {
 function isWaitedFor(client: pg.Client): boolean {
   const { stream } = client.connection
   const query: unknown = Reflect.get(client, '_activeQuery')
-  if (query === null || query === undefined || stream.readableLength > 0 || stream.isPaused()) return false
+  // Who reads by 'readable' has it paused all the time, and leaves bytes in it when there are too many.
+  const isHeldBack = stream.readableLength > 0 || (stream.isPaused() && stream.listenerCount('readable') === 0)
+  if (query === null || query === undefined || isHeldBack) return false
   const isFed = query instanceof Writable && !query.writableEnded && !query.destroyed
   return !isFed || stream.writableLength > 0
 }
