@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, utimes } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, readFile, rm, symlink, utimes } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
@@ -28,4 +28,20 @@ test('of many traces the newest twenty are kept', async () => {
   await writeTrace(folder, { job: 'jlast', kind: 'sync', lanes: 4, spans: [] })
   const kept = (await readdir(join(folder, 'traces'))).toSorted()
   expect(kept).toEqual([...names.slice(3), 'jlast'].map((name) => `${name}.json`).toSorted())
+})
+
+test('a trace that cannot be kept leaves no part of it', async () => {
+  const folder = await newFolder()
+  await mkdir(join(folder, 'traces', 'j000000000001.json'), { recursive: true })
+  const written = writeTrace(folder, { job: 'j000000000001', kind: 'sync', lanes: 4, spans: [] })
+  await expect(written).rejects.toMatchObject({ code: 'EISDIR' })
+  expect(await readdir(join(folder, 'traces'))).toEqual(['j000000000001.json'])
+})
+
+test('an old trace that is gone when it is looked at keeps no other from being kept', async () => {
+  const folder = await newFolder()
+  await mkdir(join(folder, 'traces'))
+  await symlink('nowhere', join(folder, 'traces', 'j000000000001.json'))
+  await writeTrace(folder, { job: 'j000000000002', kind: 'sync', lanes: 4, spans: [] })
+  expect(await readdir(join(folder, 'traces'))).toContain('j000000000002.json')
 })

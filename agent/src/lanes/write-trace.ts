@@ -22,15 +22,27 @@ export async function writeTrace(stateDir: string, trace: WrittenTrace): Promise
   await mkdir(folder, { recursive: true, mode: 0o700 })
   const path = join(folder, `${trace.job}${SUFFIX}`)
   // Whole or not at all: a reader may come at any time.
-  await writeFile(`${path}.part`, JSON.stringify(trace), { mode: 0o600 })
-  await rename(`${path}.part`, path)
+  const part = `${path}.part`
+  try {
+    await writeFile(part, JSON.stringify(trace), { mode: 0o600 })
+    await rename(part, path)
+  } catch (error) {
+    // A disk that is full keeps what it has got of a file.
+    await rm(part, { force: true })
+    throw error
+  }
   await removeOld(folder)
 }
 
 async function removeOld(folder: string): Promise<void> {
   const names = (await readdir(folder)).filter((name) => name.endsWith(SUFFIX))
   const dated = await Promise.all(
-    names.map(async (name) => ({ path: join(folder, name), atMs: (await stat(join(folder, name))).mtimeMs })),
+    names.map(async (name) => {
+      const path = join(folder, name)
+      // Another process of the agent may have removed it meanwhile.
+      const found = await stat(path).catch(() => undefined)
+      return { path, atMs: found?.mtimeMs ?? 0 }
+    }),
   )
   const old = dated.toSorted((a, b) => b.atMs - a.atMs).slice(KEPT)
   await Promise.all(old.map(async ({ path }) => await rm(path, { force: true })))
