@@ -254,8 +254,13 @@ test('Columns whose values name tables or types forbid the swap, however deep in
     create domain public.of_table as regclass;
     create type public.place as (n int, "table" public.of_table[]);
     create type public.between as range (subtype = regtype);
-    create table public.a (id int primary key, x regclass, y public.place[], z public.between, o oid, f regproc, r regrole);`)
-  const text = (column: string) =>
-    `in-place: column ${column} of public.a holds names of tables or types, and would go on naming the old ones`
-  expect(findingsOf(await run.read('public.a'))).toEqual(['x', 'y', 'z'].map(text))
+    create table public.a (id int primary key, x regclass, y public.place[], z public.between, o oid, f regproc, r regrole);
+    create materialized view public.m as select to_regclass('public.a') as found, id from public.a;
+    create view public.v as select x from public.a;`)
+  const text = (column: string, table = 'a') =>
+    `in-place: column ${column} of public.${table} holds names of tables or types, and would go on naming the old ones`
+  expect(findingsOf(await run.read('public.a'))).toEqual([
+    ...['x', 'y', 'z'].map((column) => text(column)),
+    text('found', 'm'),
+  ])
 })

@@ -112,7 +112,7 @@ function unlistedSql(version: number): string {
     // Values that are OIDs of relations or row types are looked up as they are loaded: while the old ones have the names.
     `select 'names-in-rows', m.schema, m.name, a.attname::text
      from member m join pg_attribute a on a.attrelid = m.oid
-     where m.kind in ('r', 'p') and a.attnum > 0 and not a.attisdropped and a.atttypid in (select oid from naming)`,
+     where m.kind in ('r', 'p', 'm') and a.attnum > 0 and not a.attisdropped and a.atttypid in (select oid from naming)`,
     // DISABLE TRIGGER ALL. No dump tells it, and a constraint that is made again is enforced.
     `select distinct 'key-trigger', n.nspname::text, c.relname::text, k.conname::text
      from pg_constraint k
