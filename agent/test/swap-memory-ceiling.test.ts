@@ -97,7 +97,9 @@ it(
     )
     expect(result, stderr).toMatchObject({ outcome: 'succeeded', engine: 'swap' })
     expect(Number(result['bytes'])).toBeGreaterThan(GIGABYTE)
-    console.log(`${Number(result['bytes']) / GIGABYTE} GB in ${result['seconds']} s, peak ${Math.round(peakMb)} MB`)
+    console.log(
+      `${Number(result['bytes']) / GIGABYTE} GB in ${Number(result['seconds'])} s, peak ${Math.round(peakMb)} MB`,
+    )
     expect(Number(result['peak_rss_mb'])).toBeLessThanOrEqual(CEILING_MB)
     expect(peakMb).toBeLessThanOrEqual(CEILING_MB)
   },
