@@ -13,7 +13,7 @@ export interface CoreSeconds {
 }
 
 /** How many processors each kept busy around one moment. */
-export interface BusySample extends CoreSeconds {
+interface BusySample extends CoreSeconds {
   atMs: number
 }
 

@@ -19,10 +19,10 @@ export const USAGE = `usage: pnpm bench [options]
    or: pnpm bench --readers [--components 20000] [--rounds 5] [--major 18] [--json]
                      what a swap costs others, and what the proof costs`
 
-export const contestants = ['sync', 'create', 'archive', 'readers', 'dump', 'pgcopydb'] as const
-export type Contestant = (typeof contestants)[number]
+const contestants = ['sync', 'create', 'archive', 'readers', 'dump', 'pgcopydb'] as const
+type Contestant = (typeof contestants)[number]
 
-export const variants = ['checksums-gzip', 'counts-gzip', 'checksums-zstd', 'counts-zstd'] as const
+const variants = ['checksums-gzip', 'counts-gzip', 'checksums-zstd', 'counts-zstd'] as const
 export type Variant = (typeof variants)[number]
 
 export interface CompareOptions {
