@@ -50,10 +50,14 @@ export function startProcess<Order extends object>(
 /** The object store as a process of its own: what it does is not the agent's. Its folder is given, and left. */
 export async function startStore(dataDir: string, bucket: string) {
   const program = fileURLToPath(new URL('../../shared/testing/object-store-main.ts', import.meta.url))
-  const child = spawn(process.execPath, [program, '--data-dir', dataDir, '--bucket', bucket], {
-    stdio: ['ignore', 'pipe', 'inherit'],
+  // Ends with us, also when nobody is left to end it.
+  const preload = new URL('../demo/end-with-parent.ts', import.meta.url).href
+  const child = spawn(process.execPath, ['--import', preload, program, '--data-dir', dataDir, '--bucket', bucket], {
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   })
-  const [line] = (await withDeadline('the object store', END_MS, once(child.stdout, 'data'))) as [Buffer]
+  const { stdout } = child
+  if (!stdout) throw new Error('The object store has no output.')
+  const [line] = (await withDeadline('the object store', END_MS, once(stdout, 'data'))) as [Buffer]
   const endpoint = /^READY (\S+)/.exec(line.toString())?.[1]
   if (endpoint === undefined) throw new Error('The object store did not start.')
   return {
