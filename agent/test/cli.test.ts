@@ -48,7 +48,7 @@ describe('exit 0', () => {
     expect(run.stdout).toMatch(/^sync succeeded in /)
     expect(run.stdout).toMatch(/^archive +\d{8}T\d{6}Z-production-\w{4} /m)
     expect(run.stdout).toMatch(/^proven +5 rows in 1 table, /m)
-    expect(run.stderr).toMatch(/^preflight\nexporting\n/)
+    expect(run.stderr).toMatch(/^preflight\nloading\n/)
   })
 
   test('is for success: programs read one object on the last line, and standard error is silent', async () => {
