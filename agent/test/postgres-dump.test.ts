@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { createDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
@@ -41,6 +42,8 @@ async function dumpers(database: TestDatabase, waiting = false): Promise<number[
   await client.end()
   return rows.map((row) => row.pid)
 }
+
+const END_SQL = 'select pg_terminate_backend(pid) from unnest($1::int[]) as u(pid)'
 
 /** A dump that waits for a table's lock, and how to let it go on. */
 async function stuckDump(database: TestDatabase, over: Partial<DumpOptions> = {}) {
@@ -165,11 +168,29 @@ test('A snapshot that another session exports is what the dump sees', async () =
   expect(entriesOf(text).map((entry) => entry.name)).toEqual(['before'])
 })
 
-test('A dump whose server session is ended fails as a lost connection', async () => {
+test('A dump whose server session is ended is made again', async () => {
+  await using database = await createDatabase({ sql: 'create table t ()' })
+  const client = await database.client()
+  await client.query('begin; lock table t')
+  const made = dump(database.url)
+  await expect.poll(async () => (await dumpers(database, true)).length, { timeout: 20_000 }).toBe(1)
+  await client.query(END_SQL, [await dumpers(database)])
+  await client.query('rollback')
+  expect(await made).toContain('CREATE TABLE public.t')
+})
+
+test('A dump whose server sessions are ended again and again fails as a lost connection', async () => {
   await using database = await createDatabase({ sql: 'create table t ()' })
   const { client, failed } = await stuckDump(database)
-  await client.query('select pg_terminate_backend(pid) from unnest($1::int[]) as u(pid)', [await dumpers(database)])
-  expect(await failed).toMatchObject({ code: 'connection-lost', retryable: true })
+  let isOver = false
+  const ended = failed.finally(() => {
+    isOver = true
+  })
+  while (!isOver) {
+    await client.query(END_SQL, [await dumpers(database)])
+    await sleep(50)
+  }
+  expect(await ended).toMatchObject({ code: 'connection-lost', retryable: true })
 })
 
 test('Aborting ends a dump that waits, with the reason, and its session goes', async () => {

@@ -84,7 +84,7 @@ test('a sync asked for over HTTP is followed to its end, and what it says is wha
   expect(types.at(-1)).toBe('job.succeeded')
   const phasesOf = (told: typeof events): unknown[] =>
     told.filter(({ type }) => type === 'job.phase').map(({ data }) => data['phase'])
-  expect(phasesOf(events)).toEqual(['preflight', 'exporting', 'loading', 'building', 'proving', 'swapping'])
+  expect(phasesOf(events)).toEqual(['preflight', 'loading', 'building', 'proving', 'swapping'])
   expect(events.find(({ type }) => type === 'plan.made')?.data).toMatchObject({ engine: 'create', tables: 2 })
   for (const type of ['table.exported', 'table.loaded', 'table.proven']) {
     const tables = events.filter((event) => event.type === type).map(({ data }) => data['table'])
@@ -94,7 +94,7 @@ test('a sync asked for over HTTP is followed to its end, and what it says is wha
   expect(types.filter((type) => type === 'archive.written')).toHaveLength(1)
 
   const moving = (dataOf(frames, 'progress') as Progress[]).find((progress) => progress.eta_seconds !== undefined)
-  expect(moving).toMatchObject({ phase: 'exporting', table: 'public.Blob', tables_total: 2 })
+  expect(moving).toMatchObject({ phase: 'loading', table: 'public.Blob', tables_total: 2 })
   expect(moving?.rows).toBeGreaterThan(0)
   expect(moving?.bytes).toBeGreaterThan(1_000_000)
   expect(moving?.bytes_total).toBeGreaterThan(moving?.bytes ?? 0)

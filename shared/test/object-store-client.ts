@@ -1,12 +1,13 @@
 import { createRequire } from 'node:module'
 import type * as ClientS3 from '../../agent/node_modules/@aws-sdk/client-s3/dist-types/index.d.ts'
-import type * as LibStorage from '../../agent/node_modules/@aws-sdk/lib-storage/dist-types/index.d.ts'
+import type * as LibStorage from '../node_modules/@aws-sdk/lib-storage/dist-types/index.d.ts'
 import type { ObjectStore } from '../testing/object-store.ts'
 
-// The SDK is a dependency of the agent alone; the server is tested with the very client that the product uses.
-const require = createRequire(new URL('../../agent/package.json', import.meta.url))
-export const S3: typeof ClientS3 = require('@aws-sdk/client-s3')
-export const { Upload }: typeof LibStorage = require('@aws-sdk/lib-storage')
+// The server is tested with the very client that the product uses, and with the SDK's own uploads.
+export const S3: typeof ClientS3 = createRequire(new URL('../../agent/package.json', import.meta.url))(
+  '@aws-sdk/client-s3',
+)
+export const { Upload }: typeof LibStorage = createRequire(import.meta.url)('@aws-sdk/lib-storage')
 
 /** A client of the store that tries once, so that every answer of the server is seen. */
 export function connect(store: ObjectStore, overrides: ClientS3.S3ClientConfig = {}): ClientS3.S3Client {
