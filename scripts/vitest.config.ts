@@ -10,16 +10,16 @@ const ENOUGH_BYTES = 6e9
 
 const MATRIX = 'agent/test/matrix/**/*.test.ts'
 /**
- * What a swap keeps, refuses and survives, crashes and outages, the sample databases, and a store of another make: too much
- * for every day.
+ * What a swap keeps, refuses and survives, crashes, outages and bad lines, the sample databases, and a store of another
+ * make: too much for every day.
  */
 const SWAP = [
   'agent/test/scenarios.test.ts',
   'agent/test/road-crash.test.ts',
   'agent/test/road-outage.test.ts',
   'agent/test/swap-!(stage-small).test.ts',
-  'agent/test/network-!(connect).test.ts',
-  'agent/test/feed-faults.test.ts',
+  'agent/test/road-refusals-rows.test.ts',
+  'agent/test/{feed,network}*.test.ts',
   'agent/test/road-samples.test.ts',
   'agent/test/swift.test.ts',
 ]
