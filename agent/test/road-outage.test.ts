@@ -106,7 +106,7 @@ test('G6: a control plane that is down until the lease is over delays the commit
   const job = await control.ask(SYNC)
   const caught = await held
   const following = followThroughCuts(job)
-  await control.waitForEvent(job.id, 'job.phase', ({ phase }) => phase === 'exporting')
+  await control.waitForEvent(job.id, 'job.phase', ({ phase }) => phase === 'loading')
   await control.stop()
   await sleep(LEASE_MS)
   caught.release()
@@ -147,7 +147,7 @@ test("G18: a proxy's page of HTML in place of every answer does not end the job"
   const caught = await held
   const answered = answerHtml()
   caught.release()
-  await reaches(job, 'loading')
+  await reaches(job, 'building')
   await until('several pages', STEP_TIMEOUT_MS, () => answered() > 2)
   control.rewrite(undefined)
   expect(await control.waitFor(job.id, 'succeeded')).toMatchObject({ target_state: 'changed' })
