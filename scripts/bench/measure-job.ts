@@ -56,7 +56,7 @@ export async function measureJob(
 
 /** Seconds of a job's phases. */
 export interface Proof {
-  exporting: number
+  loading: number
   proving: number
   seconds: number
 }
@@ -66,7 +66,7 @@ export async function measureProof(agent: Agent, params: JobParams): Promise<Pro
   const ran = await agent.run(params)
   return {
     job: ran.job,
-    exporting: secondsOf(ran, 'exporting'),
+    loading: secondsOf(ran, 'loading'),
     proving: secondsOf(ran, 'proving'),
     seconds: ran.result.seconds,
   }

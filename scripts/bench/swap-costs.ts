@@ -141,7 +141,7 @@ function printReaders(rounds: Round[]): string {
 
 function printProof({ checksums, counts }: Figures): string {
   const figures: [string, (proof: Proof) => number][] = [
-    ['export, s', ({ exporting }) => exporting],
+    ['loading, s', ({ loading }) => loading],
     ['proving, s', ({ proving }) => proving],
     ['job, s', ({ seconds }) => seconds],
   ]
