@@ -1,4 +1,4 @@
-import { Readable } from 'node:stream'
+import { Readable, Transform } from 'node:stream'
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { expectRefusal } from './road/refusal.ts'
 import { syncHere } from './road/values-job.ts'
@@ -13,7 +13,7 @@ const SQL = `
 create table public.part (id int primary key, name text not null);
 insert into public.part select n, 'row-' || n from generate_series(1, 200) n;`
 
-/** What happens to the rows between the archive, whose sums they have passed, and the target. */
+/** What happens to the rows between the archive, whose sums they have passed or pass at the same time, and the target. */
 let onTheWay: ((copyText: string) => string) | undefined
 /** What happens to the archive between its last byte and the restore of it. */
 let beforeReading: (() => Promise<void>) | undefined
@@ -33,6 +33,21 @@ vi.mock('../src/archive/open-rows.ts', async (original) => {
     )
   }
   return { ...real, openRows }
+})
+vi.mock('../src/export/tee.ts', async (original) => {
+  const real = await original<typeof import('../src/export/tee.ts')>()
+  const teeInto: typeof real.teeInto = (branch) => {
+    const change = onTheWay
+    if (!change) return real.teeInto(branch)
+    // These rows are one chunk.
+    return new Transform({
+      transform(chunk: Buffer, _encoding, callback) {
+        branch.write(change(chunk.toString()))
+        callback(null, chunk)
+      },
+    })
+  }
+  return { ...real, teeInto }
 })
 vi.mock('../src/archive/archive-reader.ts', async (original) => {
   const real = await original<typeof import('../src/archive/archive-reader.ts')>()
@@ -80,13 +95,13 @@ for (const { engine, target_state } of engines) {
   })
 
   test(`G4: ${engine} does not succeed when a byte of the archive is another`, async () => {
-    beforeReading = async () => {
-      const newest = (await world.store.keys(world.bucket))
-        .filter((key) => /\/archives\/.*\/100-data\//.test(key))
-        .at(-1)
-      await world.store.flipByte(world.bucket, newest ?? '', 20)
-    }
-    await expectRefusal(world, sync, { ...failed, target_state, code: 'archive-damaged' })
+    const newest = async (): Promise<string> =>
+      (await world.store.keys(world.bucket)).filter((key) => /\/archives\/.*\/100-data\//.test(key)).at(-1) ?? ''
+    beforeReading = async () => await world.store.flipByte(world.bucket, await newest(), 20)
+    // A swap takes its rows on their way into the archive; it reads those that it restores.
+    const [, archive] = /\/archives\/([^/]+)\//.exec(await newest()) ?? []
+    const job = engine === 'swap' ? { kind: 'restore', archive, target: 'staging', engine } : sync
+    await expectRefusal(world, job, { ...failed, target_state, code: 'archive-damaged' })
   })
 
   test(`G4: ${engine} does not succeed when its receipt is not in the target`, async () => {
