@@ -18,8 +18,8 @@ import { undoJob } from './undo-job.ts'
 import { writeArchive } from './write-archive.ts'
 
 /**
- * One job, from its parameters to its end: read, plan, replace by what flows through an archive, reindex. Whatever throws, the target is as it was,
- * unless `run.facts.targetState` says otherwise; the facts also tell what was done.
+ * One job, from its parameters to its end: read, plan, replace by rows that flow through an archive, reindex. Whatever
+ * throws, the target is as it was, unless `run.facts.targetState` says otherwise; the facts also tell what was done.
  */
 export async function runJob(context: AgentContext, job: Job, run: JobRun): Promise<void> {
   const { params } = job
