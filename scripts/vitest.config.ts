@@ -19,13 +19,14 @@ const SWAP = [
   'agent/test/road-outage.test.ts',
   'agent/test/swap-!(stage-small).test.ts',
   'agent/test/road-refusals-rows.test.ts',
-  'agent/test/{feed,network}*.test.ts',
+  'agent/test/{feed*,network-!(jobs)}.test.ts',
   'agent/test/road-samples.test.ts',
   'agent/test/swift.test.ts',
 ]
 
-/** Long runs against what may not be trusted: histories of crashes, connections that are killed, forged orders. */
+/** Long runs against what may not be trusted: histories of crashes, connections and lines that are cut, forged orders. */
 const TRUST = [
+  'agent/test/network-jobs.test.ts',
   '{agent,control-plane}/test/trust-*.test.ts',
   'agent/test/{success,policy-pinned,keys,lease-thread}.test.ts',
   'control-plane/test/{bundle,ticket,replay,plans}.test.ts',
