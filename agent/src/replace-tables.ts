@@ -116,8 +116,13 @@ async function readPresent(database: DatabaseUrl, tables: string[], signal: Abor
     try {
       return await readSource(present, tables, undefined, signal)
     } catch (error) {
+      // Who asks for a snapshot whose holder was cut is told only that there is no such snapshot.
+      const cause = await present.stand().then(
+        () => error,
+        (lost: unknown) => lost,
+      )
       await present[Symbol.asyncDispose]()
-      throw error
+      throw cause
     }
   })
 }
