@@ -91,7 +91,7 @@ export async function openMultipart(client: S3Client, at: Place, options: Multip
     },
 
     async abort() {
-      // Parts and their bill stay if this fails: the journal, or the bucket's own rule, ends the upload later.
+      // Parts and their bill stay if this fails, until a later start, `clean` or the bucket's own rule ends the upload.
       const command = new AbortMultipartUploadCommand({ Bucket, Key, UploadId: uploadId })
       await client.send(command, { abortSignal: AbortSignal.timeout(ABORT_TIMEOUT_MS) }).catch(() => undefined)
     },
