@@ -13,12 +13,12 @@ import type { JsonTestResults } from 'vitest/node'
  *   --majors 13,15,17,18      default: all four
  *   --project servers,swap    servers: those of every day; swap: all that a swap keeps, refuses and survives;
  *                             search: the search index; trust: histories, forged orders, killed connections;
- *                             matrix: crashes. Default: all five
+ *                             operate: installing, upgrading, recovering; matrix: crashes. Default: all six
  *   --report file.json        the sums, under the names of the runner's own report
  */
 
 const DEFAULT_MAJORS = '13,15,17,18'
-const DEFAULT_PROJECTS = 'servers,swap,search,trust,matrix'
+const DEFAULT_PROJECTS = 'servers,swap,search,trust,operate,matrix'
 
 interface Counts {
   passed: number

@@ -35,6 +35,9 @@ const TRUST = [
 /** The search index: mapping, reindexing, and what a search server does wrong. */
 const SEARCH = ['agent/test/search-*.test.ts', 'shared/test/typesense-*.test.ts']
 
+/** What an operator does seldom: installing, upgrading and rolling back, and recovering from the bucket alone. */
+const OPERATE = ['scripts/deploy/*.test.ts', 'agent/test/recovery-*.test.ts']
+
 /**
  * A database is a thousand small files, and tests make hundreds of databases: in memory that takes a tenth of the time.
  * PostgreSQL's programs stay where they can be run.
@@ -51,12 +54,18 @@ if (process.env['TMPDIR'] === undefined && existsSync(RAM_DISK)) {
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: 'unit', include: ['{agent,control-plane,shared}/src/**/*.test.ts'] } },
+      {
+        test: {
+          name: 'unit',
+          include: ['{agent,control-plane,shared}/src/**/*.test.ts', 'scripts/**/*.test.ts'],
+          exclude: OPERATE,
+        },
+      },
       {
         test: {
           name: 'servers',
           include: ['{agent,control-plane,shared}/test/**/*.test.ts'],
-          exclude: [MATRIX, ...SWAP, ...SEARCH, ...TRUST],
+          exclude: [MATRIX, ...SWAP, ...SEARCH, ...TRUST, ...OPERATE],
           globalSetup: ['shared/testing/global-setup.ts'],
           testTimeout: 60_000,
           hookTimeout: 60_000,
@@ -92,6 +101,16 @@ export default defineConfig({
           testTimeout: 60_000,
           hookTimeout: 60_000,
           maxWorkers: 3,
+        },
+      },
+      {
+        test: {
+          name: 'operate',
+          include: OPERATE,
+          globalSetup: ['shared/testing/global-setup.ts'],
+          testTimeout: 120_000,
+          hookTimeout: 120_000,
+          maxWorkers: 2,
         },
       },
       {
