@@ -1,6 +1,22 @@
-import { expect, test } from 'vitest'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createRedactor } from './report/redact.ts'
-import { readEnv } from './env.ts'
+import { readEnrollEnv, readEnv, readStateEnv } from './env.ts'
+
+let folder = ''
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'env-'))
+})
+afterAll(async () => await rm(folder, { recursive: true }))
+
+/** A file as a secret's mount makes it; answers its path. */
+async function fileOf(name: string, text: string): Promise<string> {
+  const path = join(folder, name)
+  await writeFile(path, text)
+  return path
+}
 
 const complete = { S3_BUCKET: 'archive', S3_ACCESS_KEY_ID: 'key-id-1', S3_SECRET_ACCESS_KEY: 'canary-secret' }
 
@@ -69,3 +85,80 @@ test.each([
   expect(read).toThrow(expect.objectContaining({ code: 'config-invalid', details: [finding] }))
   expect(read).not.toThrow(/canary/)
 })
+
+test('what files say is as good as what variables say, and the secrets among it are hidden', async () => {
+  const env = readEnv({
+    S3_BUCKET_FILE: await fileOf('bucket', 'archive'),
+    S3_ACCESS_KEY_ID_FILE: await fileOf('id', 'canary-id\n'),
+    S3_SECRET_ACCESS_KEY_FILE: await fileOf('secret', 'canary-secret\n'),
+    TYPESENSE_API_KEY_FILE: await fileOf('typesense', 'canary-key\n'),
+    PRODUCTION_DATABASE_URL_FILE: await fileOf('production', 'postgres://user:canary-pw@host/db\n'),
+    OLD_STAGING_FILE: await fileOf('staging', 'postgresql://user:canary-old@host/db\n'),
+    SSL_CERT_FILE: await fileOf('cert', 'canary'),
+    SOME_FILE: join(folder, 'not-there'),
+  })
+  expect(env.S3_BUCKET).toBe('archive')
+  expect(env.databaseUrl('PRODUCTION_DATABASE_URL')).toBe('postgres://user:canary-pw@host/db')
+  expect(env.databaseUrl('OLD_STAGING')).toBe('postgresql://user:canary-old@host/db')
+  expect(env.databaseUrl('SSL_CERT')).toBeUndefined()
+  const told = createRedactor(env.secrets)('canary-id canary-secret canary-key canary-pw canary-old')
+  expect(told).toBe('*** *** *** *** ***')
+})
+
+test('a file that cannot be read, and a variable beside its file, are mistakes like others', async () => {
+  const path = await fileOf('url', 'postgres://user:canary@host/db')
+  const wrong = {
+    ...complete,
+    S3_BUCKET: '',
+    S3_BUCKET_FILE: join(folder, 'canary'),
+    S3_SECRET_ACCESS_KEY_FILE: path,
+    STAGING_DATABASE_URL_FILE: join(folder, 'canary'),
+    TYPESENSE_API_KEY_FILE: await fileOf('empty', '\n'),
+    S3_ACCESS_KEY_ID: '',
+    S3_ACCESS_KEY_ID_FILE: await fileOf('empty-id', ''),
+    OLD_URL: 'postgres://user:canary@host/db',
+    OLD_URL_FILE: path,
+    AGENT_ID: 'Canary One',
+  }
+  const read = (): unknown => readEnv(wrong)
+  expect(read).toThrow(
+    expect.objectContaining({
+      code: 'config-invalid',
+      details: [
+        'S3_BUCKET_FILE: the file cannot be read (ENOENT)',
+        'S3_SECRET_ACCESS_KEY_FILE: S3_SECRET_ACCESS_KEY is set as well; only one of them can be meant',
+        'STAGING_DATABASE_URL_FILE: the file cannot be read (ENOENT)',
+        'OLD_URL_FILE: OLD_URL is set as well; only one of them can be meant',
+        expect.stringMatching(/^AGENT_ID: /),
+        'S3_ACCESS_KEY_ID_FILE: the file is empty',
+      ],
+    }),
+  )
+  expect(read).not.toThrow(/canary/i)
+})
+
+test('commands that need little read the files of what they need, and no others', async () => {
+  const url = await fileOf('plane', 'https://sync.example.com\n')
+  const others = { S3_BUCKET_FILE: join(folder, 'not-there') }
+  expect(readEnrollEnv({ ...others, CONTROL_PLANE_URL_FILE: url }).CONTROL_PLANE_URL).toBe('https://sync.example.com')
+  expect(readStateEnv({ ...others, AGENT_STATE_DIR_FILE: await fileOf('state', '/var/lib/x') })).toEqual({
+    AGENT_STATE_DIR: '/var/lib/x',
+  })
+})
+
+test.each([
+  ['127.0.0.1:9464', { host: '127.0.0.1', port: 9464 }],
+  ['[::1]:80', { host: '::1', port: 80 }],
+  ['localhost:0', { host: 'localhost', port: 0 }],
+])('HEALTH_LISTEN may be %s', (text, listen) => {
+  expect(readEnv({ ...complete, HEALTH_LISTEN: text }).HEALTH_LISTEN).toEqual(listen)
+})
+
+test.each(['9464', ':9464', '127.0.0.1', '127.0.0.1:99999', 'http://127.0.0.1:9464'])(
+  'HEALTH_LISTEN may not be %s',
+  (text) => {
+    expect(() => readEnv({ ...complete, HEALTH_LISTEN: text })).toThrow(
+      expect.objectContaining({ details: [expect.stringMatching(/^HEALTH_LISTEN: /)] }),
+    )
+  },
+)

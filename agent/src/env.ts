@@ -1,44 +1,11 @@
-import { z } from 'zod'
-import { agentIdSchema } from '@multiboard-sync/shared/job'
+import { readFileSync, statSync } from 'node:fs'
+import { mistakeOf, readFileVariables, type Variables } from '@multiboard-sync/shared/file-variables'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { z } from 'zod'
+import { agentEnvSchema } from './env-schema.ts'
 
 /** The agent's environment, as names and values; nothing here is ever printed. */
-const envSchema = z.object({
-  AGENT_ID: agentIdSchema.default('local'),
-  AGENT_CONFIG: z.string().min(1).default('./agent.yaml'),
-  AGENT_STATE_DIR: z.string().min(1).default('./.state'),
-  AGENT_KEY_FILE: z.string().min(1).default('./agent.key.json'),
-  TRUST_FILE: z.string().min(1).default('./trust.json'),
-  // Signatures name paths as the control plane sees them: a prefix that a proxy strips would break every one.
-  CONTROL_PLANE_URL: z
-    .url({ protocol: /^https?$/ })
-    .refine((url) => new URL(url).pathname === '/', 'must have no path')
-    .optional(),
-  S3_ENDPOINT: z.url({ protocol: /^https?$/ }).optional(),
-  S3_REGION: z.string().min(1).default('us-east-1'),
-  S3_BUCKET: z.string().min(1),
-  S3_PREFIX: z
-    .string()
-    .regex(/^[\w!'()*.-]+(\/[\w!'()*.-]+)*$/, 'folders without a slash at either end')
-    .or(z.literal(''))
-    .default(''),
-  S3_ACCESS_KEY_ID: z.string().min(1),
-  S3_SECRET_ACCESS_KEY: z.string().min(1),
-  S3_FORCE_PATH_STYLE: z.stringbool().default(false),
-  /** Where Typesense is. A bare host means https. */
-  TYPESENSE_HOST: z
-    .string()
-    .transform((text) => (/^[a-z][a-z0-9+.-]*:\/\//i.test(text) ? text : `https://${text}`))
-    .pipe(z.url({ protocol: /^https?$/ }))
-    .transform((text) => new URL(text))
-    .refine(({ username, password }) => username === '' && password === '', 'must have no user and password')
-    .refine(({ search, hash }) => search === '' && hash === '', 'must have no query')
-    .optional(),
-  TYPESENSE_API_KEY: z.string().min(1).optional(),
-  /** How long a job waits for a search server that does not answer, before it leaves the index stale. */
-  TYPESENSE_PATIENCE_SECONDS: z.coerce.number().int().min(0).max(86_400).default(600),
-})
-export type AgentEnv = z.infer<typeof envSchema> & {
+export type AgentEnv = z.infer<typeof agentEnvSchema> & {
   /** The URL that an environment variable holds; undefined when it is not set. */
   databaseUrl: (variable: string) => string | undefined
   /** Values that must never leave the agent, for the redactor. */
@@ -46,22 +13,44 @@ export type AgentEnv = z.infer<typeof envSchema> & {
 }
 
 /** What a key's own commands need: they come first, before there are databases, a bucket, or a policy. */
-const enrollEnvSchema = envSchema
+const enrollEnvSchema = agentEnvSchema
   .pick({ AGENT_ID: true, AGENT_KEY_FILE: true, TRUST_FILE: true })
-  .extend({ CONTROL_PLANE_URL: envSchema.shape.CONTROL_PLANE_URL.unwrap() })
+  .extend({ CONTROL_PLANE_URL: agentEnvSchema.shape.CONTROL_PLANE_URL.unwrap() })
 export type EnrollEnv = z.infer<typeof enrollEnvSchema>
+
+/** All that who asks for the daemon's health needs. */
+const stateEnvSchema = agentEnvSchema.pick({ AGENT_STATE_DIR: true })
+
+const DATABASE_URL = /^postgres(ql)?:\/\//
+/** Far above any URL, and far below what is worth reading to look for one. */
+const URL_FILE_MAX_BYTES = 16 * 1024
 
 /** Throws `config-invalid`. */
 export function readEnrollEnv(env: NodeJS.ProcessEnv = process.env): EnrollEnv {
-  return parseEnv(enrollEnvSchema, withoutEmpty(env))
+  return readShape(enrollEnvSchema, env)
 }
 
-/** Reads the environment. Throws `config-invalid` with every mistake at once, and no value. */
+/** Throws `config-invalid`. */
+export function readStateEnv(env: NodeJS.ProcessEnv = process.env): z.infer<typeof stateEnvSchema> {
+  return readShape(stateEnvSchema, env)
+}
+
+function readShape<Schema extends z.ZodObject>(schema: Schema, env: NodeJS.ProcessEnv): z.output<Schema> {
+  return parseEnv(
+    schema,
+    readFileVariables(env, (name) => Object.hasOwn(schema.shape, name), readText),
+  )
+}
+
+/** Reads the environment, and the files that it names values by. Throws `config-invalid` with every mistake at once, and no value. */
 export function readEnv(env: NodeJS.ProcessEnv = process.env): AgentEnv {
-  const set = withoutEmpty(env)
-  const parsed = parseEnv(envSchema, set)
+  const isOurs = (name: string): boolean =>
+    Object.hasOwn(agentEnvSchema.shape, name) || name.endsWith('_DATABASE_URL') || DATABASE_URL.test(env[name] ?? '')
+  const variables = readFileVariables(env, isOurs, readText)
+  const parsed = parseEnv(agentEnvSchema, variables)
+  const set = { ...variables.set, ...urlsOfOtherFiles(variables.set) }
   // Every variable that holds a database's URL, whatever a policy's url_env calls it.
-  const urls = Object.values(set).filter((value) => value !== undefined && /^postgres(ql)?:\/\//.test(value))
+  const urls = Object.values(set).filter((value) => DATABASE_URL.test(value))
   return {
     ...parsed,
     databaseUrl: (variable) => set[variable],
@@ -69,26 +58,46 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): AgentEnv {
       parsed.S3_SECRET_ACCESS_KEY,
       parsed.S3_ACCESS_KEY_ID,
       ...(parsed.TYPESENSE_API_KEY === undefined ? [] : [parsed.TYPESENSE_API_KEY]),
-      ...urls.flatMap((url) => [url ?? '', ...passwordsOf(url ?? '')]),
+      ...urls.flatMap((url) => [url, ...passwordsOf(url)]),
     ],
   }
 }
 
-/** An empty variable, as compose files make them, is as good as none. */
-function withoutEmpty(env: NodeJS.ProcessEnv): Record<string, string> {
-  return Object.fromEntries(
-    Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined && entry[1] !== ''),
-  )
+function readText(path: string): string {
+  return readFileSync(path, 'utf8')
 }
 
-function parseEnv<Schema extends z.ZodType>(schema: Schema, set: Record<string, string>): z.output<Schema> {
-  const parsed = schema.safeParse(set)
-  if (parsed.success) return parsed.data
+/** A policy may call a URL's variable whatever it likes: of all other files, those count that hold such a URL. */
+function urlsOfOtherFiles(set: Record<string, string>): Record<string, string> {
+  const found = Object.entries(set).flatMap(([fileName, path]) => {
+    const [, name = ''] = /^([A-Z][A-Z0-9_]*)_FILE$/.exec(fileName) ?? []
+    if (name === '' || set[name] !== undefined || Object.hasOwn(agentEnvSchema.shape, fileName)) return []
+    const [url = ''] = readSmallFile(path).split(/\r?\n$/)
+    return DATABASE_URL.test(url) ? [[name, url] as const] : []
+  })
+  return Object.fromEntries(found)
+}
+
+/** Empty for what is no small file: it is not known to be meant for us. */
+function readSmallFile(path: string): string {
+  try {
+    const file = statSync(path)
+    return file.isFile() && file.size <= URL_FILE_MAX_BYTES ? readText(path) : ''
+  } catch {
+    return ''
+  }
+}
+
+function parseEnv<Schema extends z.ZodType>(schema: Schema, variables: Variables): z.output<Schema> {
+  const parsed = schema.safeParse(variables.set)
+  if (parsed.success && variables.mistakes.length === 0) return parsed.data
+  const issues = (parsed.error?.issues ?? []).flatMap(({ path: [key], message }) => {
+    const name = String(key)
+    return mistakeOf(variables, name, variables.set[name] === undefined ? `${name} is not set` : `${name}: ${message}`)
+  })
   throw new SyncError('config-invalid', "The agent's environment is not complete.", {
-    hint: 'See .env.example for every variable.',
-    details: parsed.error.issues.map(({ path: [name], message }) =>
-      set[String(name)] === undefined ? `${String(name)} is not set` : `${String(name)}: ${message}`,
-    ),
+    hint: 'See docs/CONFIGURATION.md for every variable; .env.example is a form to fill in.',
+    details: [...variables.mistakes, ...issues],
   })
 }
 

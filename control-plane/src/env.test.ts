@@ -1,6 +1,9 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import { readEnv } from './env.ts'
+import { readDatabaseUrl, readEnv } from './env.ts'
 
 const key = { kty: 'OKP', crv: 'Ed25519', x: 'public', d: 'private' }
 const complete = {
@@ -30,6 +33,7 @@ test('what is not said has its default', () => {
     limits: { person: 1200, agent: 1200, stranger: 120 },
     host: '127.0.0.1',
     port: 8787,
+    logLevel: 'info',
   })
 })
 
@@ -53,12 +57,29 @@ test('no value is printed, however wrong', () => {
 })
 
 test('a key file that is not there is told without its path', () => {
-  const { code, message } = mistakesOf({ ...complete, SIGNING_KEY_FILE: '/nowhere/hunter2.json' })
+  const { code, details, message } = mistakesOf({ SIGNING_KEY_FILE: '/nowhere/hunter2.json', PORT: 'x' })
   expect(code).toBe('config-invalid')
+  expect(details.map((line) => line.split(':')[0])).toEqual(['SIGNING_KEY_FILE', 'DATABASE_URL', 'PUBLIC_URL', 'PORT'])
   expect(message).not.toContain('hunter2')
 })
 
 test('the address of a client is told by the header that the operator names', () => {
   expect(readEnv({ ...complete, CLIENT_ADDRESS_HEADER: 'X-Forwarded-For' }).addressHeader).toBe('x-forwarded-for')
   expect(readEnv(complete).addressHeader).toBeUndefined()
+})
+
+test('every variable may be given by a file, and not by both', async () => {
+  const folder = await mkdtemp(join(tmpdir(), 'env-'))
+  const files: Record<string, string> = {}
+  for (const [name, value] of Object.entries({ ...complete, PORT: '1234' })) {
+    files[`${name}_FILE`] = join(folder, name)
+    await writeFile(join(folder, name), `${value}\n`)
+  }
+  expect(readEnv(files)).toEqual({ ...readEnv(complete), port: 1234 })
+  expect(readDatabaseUrl(files)).toBe(complete.DATABASE_URL)
+  expect(() => readDatabaseUrl({ ...files, ...complete })).toThrow(/^DATABASE_URL_FILE: DATABASE_URL is set as well/)
+  const { details } = mistakesOf({ ...files, ...complete })
+  expect(details).toHaveLength(Object.keys(complete).length)
+  expect(details.join()).not.toContain('hunter2')
+  await rm(folder, { recursive: true })
 })
