@@ -22,13 +22,13 @@ const POLL_JITTER = 0.2
  * An order is judged by the trust file and the policy as they are when it arrives, and its job keeps these to its end.
  */
 export async function runAgent(options: Omit<AgentOptions, 'opened'> & { settings: Settings }): Promise<void> {
-  const { settings, controlPlane, draining, stopping } = options
-  const bootId = randomUUID()
+  const { settings, controlPlane, draining, stopping, watch, bootId = randomUUID() } = options
   const { context: first } = await settings.current()
   await using seen = await openSeenOrders(first.stateDir)
-  draining.addEventListener('abort', () =>
-    log('info', 'Stopping: no new job begins. A second signal cancels a running one.'),
-  )
+  draining.addEventListener('abort', () => {
+    log('info', 'Stopping: no new job begins. A second signal cancels a running one.')
+    watch?.draining()
+  })
   const refusedEnds: RefusedEnds = new Map()
   let failures = 0
   let isSettled = false
@@ -39,13 +39,16 @@ export async function runAgent(options: Omit<AgentOptions, 'opened'> & { setting
     try {
       const opened = await settings.current()
       if (!isSettled) {
+        watch?.settling()
         await settleUnfinished(opened.context, draining)
         isSettled = true
       }
       await finishJobs(opened, controlPlane, refusedEnds, draining, options.tellForMs)
       const { reply, serverDate } = await controlPlane.poll(await pollRequest(opened, bootId), stopping)
       failures = 0
-      if (!isPublished) isPublished = await publishCatalogue(opened.context, controlPlane, stopping)
+      watch?.polled()
+      // The first signal is enough: what is not published now is published by the next boot.
+      if (!isPublished) isPublished = await publishCatalogue(opened.context, controlPlane, draining)
       if (reply.order !== undefined) {
         // Should it throw, a job may be without an end in its journal, as after a crash.
         isSettled = false
@@ -58,6 +61,7 @@ export async function runAgent(options: Omit<AgentOptions, 'opened'> & { setting
       if (draining.aborted) break
       const error = toSyncError(thrown)
       failures += 1
+      watch?.failed(error.code)
       waitMs = retryDelayMs(error, failures)
       log('warning', error.message, { code: error.code, hint: error.hint, again_in_ms: waitMs })
     }

@@ -1,6 +1,7 @@
 import { levelSchema } from '@multiboard-sync/shared/event'
 import { agentIdSchema } from '@multiboard-sync/shared/job'
 import { z } from 'zod'
+import { DEFAULT_STATE_DIR } from './health/env.ts'
 
 /*
  * What the agent's environment may say, and what each variable means: docs/CONFIGURATION.md and .env.example are written
@@ -24,7 +25,7 @@ export const agentEnvSchema = z.object({
   AGENT_CONFIG: z.string().min(1).default('./agent.yaml').meta({
     description: 'The policy: which databases there are and which may flow where. agent.example.yaml shows its form.',
   }),
-  AGENT_STATE_DIR: z.string().min(1).default('./.state').meta({
+  AGENT_STATE_DIR: z.string().min(1).default(DEFAULT_STATE_DIR).meta({
     description:
       'A folder that survives a restart: the journal of jobs, events that are not sent yet, orders already seen, the sign of life.',
   }),
@@ -64,14 +65,11 @@ export const agentEnvSchema = z.object({
     .default('')
     .meta({ description: 'A folder in the bucket, without a slash at either end; empty for none.' }),
   S3_ACCESS_KEY_ID: z.string().min(1).meta({ description: 'Who asks the object store.', secret: true, example: 'key' }),
-  S3_SECRET_ACCESS_KEY: z
-    .string()
-    .min(1)
-    .meta({
-      description: 'Its secret. docs/S3-PROVIDERS.md names the rights it needs.',
-      secret: true,
-      example: 'secret',
-    }),
+  S3_SECRET_ACCESS_KEY: z.string().min(1).meta({
+    description: 'Its secret. docs/S3-PROVIDERS.md names the rights it needs.',
+    secret: true,
+    example: 'secret',
+  }),
   S3_FORCE_PATH_STYLE: z.stringbool().default(false).meta({
     description: 'true for stores that want the bucket in the path (MinIO, most self-hosted ones).',
   }),

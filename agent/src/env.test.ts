@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createRedactor } from './report/redact.ts'
-import { readEnrollEnv, readEnv, readStateEnv } from './env.ts'
+import { readEnrollEnv, readEnv } from './env.ts'
 
 let folder = ''
 beforeAll(async () => {
@@ -137,13 +137,10 @@ test('a file that cannot be read, and a variable beside its file, are mistakes l
   expect(read).not.toThrow(/canary/i)
 })
 
-test('commands that need little read the files of what they need, and no others', async () => {
+test('enrolling reads the files of what it needs, and no others', async () => {
   const url = await fileOf('plane', 'https://sync.example.com\n')
   const others = { S3_BUCKET_FILE: join(folder, 'not-there') }
   expect(readEnrollEnv({ ...others, CONTROL_PLANE_URL_FILE: url }).CONTROL_PLANE_URL).toBe('https://sync.example.com')
-  expect(readStateEnv({ ...others, AGENT_STATE_DIR_FILE: await fileOf('state', '/var/lib/x') })).toEqual({
-    AGENT_STATE_DIR: '/var/lib/x',
-  })
 })
 
 test.each([

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { mistakeOf, readFileVariables, type Variables } from '@multiboard-sync/shared/file-variables'
-import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { z } from 'zod'
 import { agentEnvSchema } from './env-schema.ts'
 
@@ -18,28 +18,14 @@ const enrollEnvSchema = agentEnvSchema
   .extend({ CONTROL_PLANE_URL: agentEnvSchema.shape.CONTROL_PLANE_URL.unwrap() })
 export type EnrollEnv = z.infer<typeof enrollEnvSchema>
 
-/** All that who asks for the daemon's health needs. */
-const stateEnvSchema = agentEnvSchema.pick({ AGENT_STATE_DIR: true })
-
 const DATABASE_URL = /^postgres(ql)?:\/\//
 /** Far above any URL, and far below what is worth reading to look for one. */
 const URL_FILE_MAX_BYTES = 16 * 1024
 
 /** Throws `config-invalid`. */
 export function readEnrollEnv(env: NodeJS.ProcessEnv = process.env): EnrollEnv {
-  return readShape(enrollEnvSchema, env)
-}
-
-/** Throws `config-invalid`. */
-export function readStateEnv(env: NodeJS.ProcessEnv = process.env): z.infer<typeof stateEnvSchema> {
-  return readShape(stateEnvSchema, env)
-}
-
-function readShape<Schema extends z.ZodObject>(schema: Schema, env: NodeJS.ProcessEnv): z.output<Schema> {
-  return parseEnv(
-    schema,
-    readFileVariables(env, (name) => Object.hasOwn(schema.shape, name), readText),
-  )
+  const isOurs = (name: string): boolean => Object.hasOwn(enrollEnvSchema.shape, name)
+  return parseEnv(enrollEnvSchema, readFileVariables(env, isOurs, readText))
 }
 
 /** Reads the environment, and the files that it names values by. Throws `config-invalid` with every mistake at once, and no value. */
@@ -60,6 +46,36 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): AgentEnv {
       ...(parsed.TYPESENSE_API_KEY === undefined ? [] : [parsed.TYPESENSE_API_KEY]),
       ...urls.flatMap((url) => [url, ...passwordsOf(url)]),
     ],
+  }
+}
+
+/** Stands where a value is needed and wrong. */
+const PLACEHOLDER = 'wrong'
+const REQUIRED = new Set(['S3_BUCKET', 'S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'])
+
+/**
+ * The environment without what is wrong in it, for who tells of everything at once: `wrong` are the names of these
+ * variables, and what `settings` says of them counts for nothing; `mistakes` are sentences that begin with the name.
+ */
+export function readEnvAround(env: NodeJS.ProcessEnv = process.env): {
+  settings: AgentEnv
+  wrong: Set<string>
+  mistakes: string[]
+} {
+  const wrong = new Set<string>()
+  try {
+    return { settings: readEnv(env), wrong, mistakes: [] }
+  } catch (thrown) {
+    const { code, details } = toSyncError(thrown)
+    if (code !== 'config-invalid') throw thrown
+    const mended = { ...env }
+    for (const detail of details) {
+      const name = (/^[A-Z][A-Z0-9_]*/.exec(detail)?.[0] ?? '').replace(/_FILE$/, '')
+      for (const spelling of [name, `${name}_FILE`]) delete mended[spelling]
+      if (REQUIRED.has(name)) mended[name] = PLACEHOLDER
+      wrong.add(name)
+    }
+    return { settings: readEnv(mended), wrong, mistakes: [...details] }
   }
 }
 

@@ -5,6 +5,7 @@ import { readKey, type AgentKey } from './config/read-key.ts'
 import { readPolicy, type LoadedPolicy } from './config/read-policy.ts'
 import { databaseUrls, searchServer, type AgentContext } from './context.ts'
 import type { AgentEnv } from './env.ts'
+import type { AgentWatch } from './health/agent-watch.ts'
 import type { ControlPlane } from './poll/control-plane-client.ts'
 import { createRedactor, type Redact } from './report/redact.ts'
 import { readTrustFile, type Trust } from './verify/trust-file.ts'
@@ -27,6 +28,10 @@ export interface AgentOptions {
   stopping: AbortSignal
   /** How long the end of one job may keep the agent from polling; tests put in their own. */
   tellForMs?: number
+  /** Of this process, as the control plane tells two daemons of one name apart. Default: a new one. */
+  bootId?: string
+  /** Who watches whether the agent is well. */
+  watch?: AgentWatch
 }
 
 /** Reads everything the agent is configured with. Throws `config-invalid`, `key-missing`. Connects to nothing. */
@@ -50,7 +55,7 @@ export async function openContext(env: AgentEnv): Promise<OpenedContext> {
     ...policyParts(env, loaded),
     store,
     prefix: env.S3_PREFIX,
-    signer: manifestSigner(key.privateKey, key.kid),
+    signer: manifestSigner(key.privateKey, key.kid, key.publicJwk),
     trust: archiveTrust(key, trust),
     ...searchServer(env),
   }
@@ -67,7 +72,7 @@ export function withSettings(
   const context = {
     ...opened.context,
     ...policyParts(env, loaded),
-    signer: manifestSigner(key.privateKey, key.kid),
+    signer: manifestSigner(key.privateKey, key.kid, key.publicJwk),
     trust: archiveTrust(key, trust),
   }
   return { ...opened, context, trust, key }

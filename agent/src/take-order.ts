@@ -94,11 +94,12 @@ async function runOrder(options: AgentOptions, token: string, order: Order): Pro
     onTrouble: (error) => log('warning', error.message, { job: id, code: error.code, hint: error.hint }),
     redact,
   })
+  const watched = options.watch?.jobBegan({ id, params: order.params, lease: handle.lease })
   const result = await performJob(
     context,
     { id, epoch, fence, params: order.params },
     {
-      reporter: createReporter([handle.sink], { redact }),
+      reporter: createReporter([handle.sink, ...(watched?.sinks ?? [])], { redact }),
       lease: handle.lease,
       journal,
       signal: stop.signal,
@@ -107,6 +108,7 @@ async function runOrder(options: AgentOptions, token: string, order: Order): Pro
       facts: newFacts(),
     },
   )
+  watched?.ended(result)
   await journal.record('finished', { result })
   log('info', 'A job has ended.', { job: id, outcome: result.outcome, target_state: result.target_state })
   using patience = tellUntil(draining, stopping, options.tellForMs)
@@ -191,6 +193,7 @@ const peekSchema = z.object({ job: z.object({ id: jobIdSchema, epoch: z.int().po
 async function refuse(options: AgentOptions, token: string, error: SyncError): Promise<void> {
   const { code, message, hint } = clipError(error)
   log('error', message, { code, hint })
+  options.watch?.orderRefused(code)
   const peeked = peekSchema.safeParse(peek(token))
   if (!peeked.success) return
   const { id, epoch } = peeked.data.job

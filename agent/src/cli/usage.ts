@@ -16,13 +16,16 @@ usage: pnpm agent <command> [options]
   collections check [<alias>…]           how the search stands to the rows, and what a reindex would do
   collections infer --from A <table>     a first mapping for agent.yaml, with remarks
   clean [--to B] [--previous]            remove what finished jobs of this agent left in B, or in every target, the
-      [--dry-run]                        bucket and the search server; with --previous also the tables kept for
-                                         an undo
+      [--job J] [--dry-run]              bucket and the search server; with --previous also the tables kept for
+                                         an undo; with --job what job J of an agent that is lost left
   archives                               list the archives of the bucket
   archives show <archive>                one archive: its tables, rows and sizes
+  archives keys                          who has signed the bucket's archives, and whether this agent trusts them
   enroll --code mbse_…                   make this agent known to its control plane with the code an admin was shown;
                                          makes the key file where there is none
   rotate-key                             exchange the agent's key; archives signed with the one before stay readable
+  health [--max-age SECONDS]             whether the daemon of this AGENT_STATE_DIR is well, by its last sign of life:
+                                         exit code 0, or 1 with the reason
   doctor                                 check configuration, bucket, keys, every database and the search server
 
 options for all

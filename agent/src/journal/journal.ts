@@ -259,6 +259,20 @@ async function startsOf(path: string, now: Date): Promise<{ target: string; at: 
   })
 }
 
+/** Jobs that are remembered and succeeded, and when they ended. */
+export async function jobSuccesses(stateDir: string): Promise<{ params: JobParams; at: Date }[]> {
+  const folder = join(stateDir, 'journal')
+  const found: { params: JobParams; at: Date }[] = []
+  for (const name of await listJournals(folder)) {
+    const lines = await readJsonLines(join(folder, name), lineSchema)
+    const end = finishOf(lines)
+    const accepted = lines.findLast(({ step }) => step === 'accepted')
+    if (end?.result.outcome !== 'succeeded' || !accepted) continue
+    found.push({ params: stepSchemas.accepted.parse(accepted).params, at: new Date(end.at) })
+  }
+  return found
+}
+
 /** The result written down for a job; undefined when there is none. For a completion that was never acknowledged. */
 export async function readFinished(stateDir: string, job: string): Promise<JobResult | undefined> {
   const path = join(stateDir, 'journal', `${jobIdSchema.parse(job)}${SUFFIX}`)
