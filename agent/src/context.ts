@@ -157,7 +157,7 @@ export function searchServer({
       if (url !== undefined && apiKey !== undefined) return await openTypesense({ url, apiKey, signal })
       throw new SyncError(
         'search-not-configured',
-        'agent.yaml has collections, and the agent knows no search server.',
+        'The agent knows no search server, and agent.yaml has collections.',
         {
           hint: 'Set TYPESENSE_HOST and TYPESENSE_API_KEY, or leave the search as it is with --no-reindex.',
         },

@@ -159,7 +159,7 @@ surprise: canary-pw-1`,
     ]
     for (const [yaml, findings] of cases) {
       await world.writePolicy(yaml)
-      const run = await world.agent(['doctor', '--json'])
+      const run = await world.agent(['archives', '--json'])
       expectClean(run)
       expect(run.code).toBe(2)
       expect(run.json).toMatchObject({ code: 'config-invalid' })
@@ -177,7 +177,7 @@ surprise: canary-pw-1`,
     const [path, aside] = [join(world.dir, name), join(world.dir, 'aside')]
     await rename(path, aside)
     try {
-      const run = await world.agent(['doctor'])
+      const run = await world.agent(['archives'])
       expect(run.code).toBe(2)
       expect(run.stderr).toMatch(new RegExp(`^${code}: .+\\.\\nhint: .+\\n$`))
       expectClean(run)

@@ -152,7 +152,11 @@ export type CompleteRequest = z.infer<typeof completeRequestSchema>
 export const completeReplySchema = z.looseObject({ state: z.string(), ack_aseq: z.int().nonnegative() })
 
 export const archivesRequestSchema = z.strictObject({ archives: z.array(archiveSummarySchema).max(500) })
-export const archivesReplySchema = z.looseObject({ archives: z.int().nonnegative() })
+/** `signing_kid`: of the key that orders are signed with, to be compared with the trust file, never put into it. */
+export const archivesReplySchema = z.looseObject({
+  archives: z.int().nonnegative(),
+  signing_kid: z.string().max(128).optional(),
+})
 export type ArchivesRequest = z.infer<typeof archivesRequestSchema>
 
 /** A job as people see it. In lists its result comes without plan and proof. */

@@ -42,6 +42,10 @@ export interface ObjectStore extends AsyncDisposable {
   remove(bucket: string, key: string): Promise<void>
   /** Keys with the prefix, in UTF-8 binary order. */
   keys(bucket: string, prefix?: string): Promise<string[]>
+  /** From now on the key lacks these rights, by Amazon's names (`s3:PutObject`): AccessDenied. None: it lacks none again. */
+  deny(...rights: string[]): void
+  /** From now on the bucket says that it keeps versions. It keeps none. */
+  sayVersioned(bucket: string): void
   /** The whole object in memory; for what a test wants to look at. */
   read(bucket: string, key: string): Promise<Buffer>
   /** Ends all connections and, when the server made its data folder itself, removes it. */
@@ -62,7 +66,8 @@ export async function startObjectStore(options: ObjectStoreOptions = {}): Promis
   const { accessKeyId = 'development-key', secretAccessKey = 'development-secret', port = 0 } = options
   const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), 'object-store-')))
   const buckets = openBuckets(dataDir)
-  const serving = { buckets, dataDir, credentials: { accessKeyId, secretAccessKey, region: REGION } }
+  const denied = new Set<string>()
+  const serving = { buckets, dataDir, credentials: { accessKeyId, secretAccessKey, region: REGION }, denied }
   const running = new Set<Promise<void>>()
   const handle = (message: IncomingMessage, response: ServerResponse) => {
     const request = serve(serving, message, response).finally(() => running.delete(request))
@@ -126,6 +131,11 @@ export async function startObjectStore(options: ObjectStoreOptions = {}): Promis
       }
       commitObject(bucket, { ...object, blobs, size })
     },
+    deny: (...rights) => {
+      denied.clear()
+      for (const right of rights) denied.add(right)
+    },
+    sayVersioned: (bucket) => void (findBucket(buckets, bucket).saysVersioned = true),
     remove: async (bucket, key) => removeObject(findBucket(buckets, bucket), key),
     keys: async (bucket, prefix) => keysOf(findBucket(buckets, bucket), prefix),
     read: async (bucketName, key) => {

@@ -11,6 +11,7 @@ import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { getStream, type GetStreamOptions } from './get-stream.ts'
 import { listUploads } from './list-uploads.ts'
 import { patientFor, type Patience } from './patience.ts'
+import { probeRights, type StoreProbe } from './probe-rights.ts'
 import { putStream, type PutStreamOptions } from './put-stream.ts'
 import { fromStorageError, readStorageFault } from './storage-error.ts'
 
@@ -41,6 +42,8 @@ export interface ObjectStore extends AsyncDisposable {
   readonly bucket: string
   /** Lists under the prefix: the bucket is there and the key right, or SyncError bucket-missing | storage-auth | storage-unreachable. */
   check(signal: AbortSignal): Promise<void>
+  /** What the key may do, by trying; writes `text` under the key. See probe-rights.ts. */
+  probe(key: string, text: string, signal: AbortSignal): Promise<StoreProbe>
   /** Uploads a stream in parts; see put-stream.ts. `bytes` and `sha256` are of what was sent. */
   putStream(key: string, body: Readable, options: PutStreamOptions): Promise<{ bytes: number; sha256: string }>
   /** One small object. With onlyIfAbsent, another object under the key is SyncError storage-failed, where the store knows conditions. */
@@ -207,6 +210,10 @@ export function openObjectStore(config: StoreConfig): ObjectStore {
     async check(signal) {
       const command = new ListObjectsV2Command({ Bucket, Prefix: config.prefix, MaxKeys: 1 })
       await ask('looking at the bucket', signal, async () => await client.send(command, { abortSignal: signal }))
+    },
+    probe: async (key, text, signal) => {
+      const place = { bucket: Bucket, prefix: config.prefix, key }
+      return await probeRights(client, place, text, ask, signal)
     },
     putStream: async (key, body, options) =>
       await putStream(client, { bucket: Bucket, key }, body, {

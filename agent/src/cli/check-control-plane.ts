@@ -1,5 +1,5 @@
 import { access } from 'node:fs/promises'
-import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { SyncError, type SyncErrorCode } from '@multiboard-sync/shared/sync-error'
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
 import { keyFiles } from '../config/read-key.ts'
 import type { OpenedContext } from '../open-context.ts'
@@ -16,7 +16,7 @@ const BEHIND_MAX_MS = 55_000
 const AHEAD_MAX_MS = 25_000
 
 /** Whether orders could be verified at all: which of the trusted keys may sign them now. Throws `key-missing`. */
-export async function checkOrderKeys({ trust }: OpenedContext): Promise<string> {
+export async function checkOrderKeys(trust: OpenedContext['trust']): Promise<string> {
   const now = new Date()
   const kids = trust.orderKids()
   const valid: string[] = []
@@ -31,8 +31,12 @@ export async function checkOrderKeys({ trust }: OpenedContext): Promise<string> 
   )
 }
 
+interface Caller extends Pick<OpenedContext, 'context' | 'key'> {
+  trust?: OpenedContext['trust'] | undefined
+}
+
 /** Reaches the control plane, compares clocks, and calls it once as this agent, without polling or telling anything. */
-export async function checkControlPlane(opened: OpenedContext, url: string, signal: AbortSignal): Promise<string> {
+export async function checkControlPlane(opened: Caller, url: string, signal: AbortSignal): Promise<string> {
   const skewMs = await readSkew(url, signal)
   if (skewMs > BEHIND_MAX_MS || skewMs < -AHEAD_MAX_MS) {
     const [seconds, way] = [Math.round(Math.abs(skewMs) / 1000), skewMs > 0 ? 'behind' : 'ahead of']
@@ -40,14 +44,18 @@ export async function checkControlPlane(opened: OpenedContext, url: string, sign
       hint: 'Set both clocks by NTP: requests are refused from 30 s ahead or a minute behind, and so are orders.',
     })
   }
-  const { context, key } = opened
+  const { context, key, trust } = opened
   const { agent, version } = context
   const controlPlane = connectControlPlane({ url, agent, key: key.privateKey, version })
-  try {
-    await controlPlane.archives({ archives: [] }, signal)
-  } catch (cause) {
-    if (!(cause instanceof SyncError)) throw cause
-    throw explained(cause, opened)
+  const signingKid = await callOnce(controlPlane, opened, signal)
+  if (trust && signingKid !== undefined && !(await trust.findOrderKey(signingKid, new Date()))) {
+    throw new SyncError(
+      'order-unknown-key',
+      `The control plane signs with the key ${signingKid}, which is not trusted here.`,
+      {
+        hint: 'Take its public key from where the control plane was set up, see that its kid is this one, and add it with `pnpm keys trust`: every order is refused until then.',
+      },
+    )
   }
   const unfinished = await hasNextKey(key.path)
   return (
@@ -56,8 +64,36 @@ export async function checkControlPlane(opened: OpenedContext, url: string, sign
   )
 }
 
+/** The kid of the key that orders are signed with; undefined when the control plane is too old to say. */
+async function callOnce(
+  controlPlane: ReturnType<typeof connectControlPlane>,
+  caller: Caller,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  try {
+    const { reply } = await controlPlane.archives({ archives: [] }, signal)
+    return reply.signing_kid
+  } catch (cause) {
+    if (!(cause instanceof SyncError)) throw cause
+    throw explained(cause, caller)
+  }
+}
+
+/** Of a request that holds nothing but what every version has: they do not mean the same by it. */
+const OTHER_PROTOCOL: ReadonlySet<SyncErrorCode> = new Set(['not-found', 'invalid-request', 'control-plane-refused'])
+
 /** What an answer that refuses this agent says of what is wrong here; anything else as it is. */
-function explained(cause: SyncError, { context: { agent }, key }: OpenedContext): SyncError {
+function explained(cause: SyncError, { context: { agent, version }, key }: Caller): SyncError {
+  if (OTHER_PROTOCOL.has(cause.code)) {
+    return new SyncError(
+      'control-plane-refused',
+      `The control plane does not understand this agent, version ${version}: it speaks another version of the protocol.`,
+      {
+        hint: 'Upgrade the control plane first, then its agents; docs/UPGRADING.md tells which versions go together.',
+        cause,
+      },
+    )
+  }
   if (cause.code === 'agent-revoked') {
     return new SyncError(
       'agent-revoked',

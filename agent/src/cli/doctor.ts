@@ -1,44 +1,56 @@
-import { access, constants, mkdir } from 'node:fs/promises'
-import { randomText } from '@multiboard-sync/shared/job'
-import { formatNumberOf } from '@multiboard-sync/shared/sizes'
-import { SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
-import type { AgentContext } from '../context.ts'
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { findGenerations, findInTarget, findUploads } from '../find-leftovers.ts'
 import type { OpenedContext } from '../open-context.ts'
-import { checkCreateRight, majorOf } from '../plan/check-target.ts'
-import { checkBlockers } from '../plan/make-plan.ts'
-import { readBlockers } from '../postgres/blockers.ts'
-import { pinText } from '../postgres/check-pinned.ts'
-import type { DatabaseIdentity } from '../postgres/identity.ts'
-import { openSource } from '../postgres/open-source.ts'
-import { openTarget } from '../postgres/open-target.ts'
-import { leftoversText } from './leftovers-text.ts'
+import { checkBucket } from './check-bucket.ts'
+import { checkClocks, type Clocks } from './check-clocks.ts'
 import { checkControlPlane, checkOrderKeys } from './check-control-plane.ts'
+import { checkReading, checkRoute, checkWriting, fingerprintText, type CheckedDatabase } from './check-databases.ts'
 import { checkSearch } from './check-search.ts'
+import { checkStateDir } from './check-state-dir.ts'
+import { leftoversText } from './leftovers-text.ts'
 
 export interface Finding {
   check: string
   ok: boolean
   /** What was found, or what is wrong. */
   text: string
+  /** Not looked at, because something that it needs is wrong and was told before. */
+  skipped?: boolean
   /** Findings in detail, one a line. */
   details?: string[]
+  /** What is no fault and worth a thought, one a line. */
+  notes?: string[]
   code?: string
   hint?: string
 }
 
-/** Checks everything a job would need, one finding a check, and goes on after each failure. Changes no database. */
-export async function runDoctor(
-  opened: OpenedContext,
-  controlPlaneUrl: string | undefined,
+/** What a check that went well has to say. */
+export interface Found {
+  text: string
+  notes?: string[]
+}
+
+/** What doctor looks with: all that could be read. What could not be was told before (open-for-doctor.ts). */
+export interface Doctored extends Pick<OpenedContext, 'context'> {
+  key?: OpenedContext['key'] | undefined
+  trust?: OpenedContext['trust'] | undefined
+  /** Variables whose values are wrong: what needs them is skipped. */
+  wrong?: ReadonlySet<string>
+}
+
+/** Runs one check and tells what it found; true when it went well. Throws when the signal is aborted. */
+export type Check = (name: string, work: () => Promise<string | Found> | string | Found) => Promise<boolean>
+
+export function startChecks(
   signal: AbortSignal,
   tell: (finding: Finding) => void,
-): Promise<boolean> {
-  const { context } = opened
+): { check: Check; isWell: () => boolean } {
   let isWell = true
-  const check = async (name: string, work: () => Promise<string>): Promise<boolean> => {
+  const check: Check = async (name, work) => {
     try {
-      tell({ check: name, ok: true, text: await work() })
+      const found = await work()
+      const { text, notes = [] } = typeof found === 'string' ? { text: found } : found
+      tell({ check: name, ok: true, text, ...(notes.length > 0 ? { notes } : {}) })
       return true
     } catch (thrown) {
       signal.throwIfAborted()
@@ -48,110 +60,109 @@ export async function runDoctor(
       return false
     }
   }
-  const hasState = await check('state folder', async () => await checkStateDir(context))
-  if (controlPlaneUrl !== undefined) {
-    await check('order keys', async () => await checkOrderKeys(opened))
-    await check('control plane', async () => await checkControlPlane(opened, controlPlaneUrl, signal))
+  return { check, isWell: () => isWell }
+}
+
+/** Checks everything a job would need, one finding a check, and goes on after each failure. Changes no database. */
+export async function runDoctor(
+  doctored: Doctored,
+  controlPlaneUrl: string | undefined,
+  signal: AbortSignal,
+  tell: (finding: Finding) => void,
+): Promise<boolean> {
+  const { context, key, trust, wrong = new Set<string>() } = doctored
+  const { check, isWell } = startChecks(signal, tell)
+  const clocks: Clocks = new Map()
+  const skip = (name: string, why: string): void => tell({ check: name, ok: false, skipped: true, text: why })
+  /** Undefined: nothing that it needs is wrong. */
+  const wrongAmong = (matches: (variable: string) => boolean): string | undefined => {
+    const names = [...wrong].filter(matches)
+    return names.length === 0 ? undefined : `not looked at until this is right: ${names.join(', ')}`
   }
+
+  const hasState = await check('state folder', async () => await checkStateDir(context.stateDir))
+  if (controlPlaneUrl !== undefined) {
+    if (trust) await check('order keys', async () => await checkOrderKeys(trust))
+    const unknown = key ? wrongAmong((name) => name === 'AGENT_ID') : 'not called: the key to sign with is wrong'
+    if (unknown === undefined && key) {
+      const called = { context, key, trust }
+      await check('control plane', async () => await checkControlPlane(called, controlPlaneUrl, signal))
+    } else skip('control plane', unknown ?? '')
+  }
+  const bucketWrong = wrongAmong((name) => name.startsWith('S3_'))
   // Leftovers are those of the jobs that the state folder knows; what cannot be reached is told once.
-  if ((await check('bucket', async () => await checkBucket(context, signal))) && hasState) {
+  if (bucketWrong !== undefined) skip('bucket', bucketWrong)
+  else if ((await check('bucket', async () => await checkBucket(context, clocks, signal))) && hasState) {
     await check('bucket, leftovers', async () => leftoversText(await findUploads(context, signal)))
   }
-  for (const [name, { role }] of Object.entries(context.policy.databases)) {
-    const found: DatabaseIdentity[] = []
-    const noted = async (work: Promise<Checked>): Promise<string> => {
-      const { identity, text } = await work
-      found.push(identity)
-      return text
+  await checkDatabases({ ...doctored, clocks, hasState, check, skip, wrongAmong, tell }, signal)
+  if (Object.keys(context.policy.collections).length > 0) {
+    const searchWrong = wrongAmong((name) => name.startsWith('TYPESENSE_'))
+    if (searchWrong !== undefined) skip('search server', searchWrong)
+    else if ((await check('search server', async () => await checkSearch(context, signal))) && hasState) {
+      await check('search, leftovers', async () => leftoversText(await findGenerations(context, signal)))
+    }
+  }
+  if (clocks.size > 0) await check('clocks', () => checkClocks(clocks))
+  return isWell()
+}
+
+interface Looking extends Doctored {
+  clocks: Clocks
+  hasState: boolean
+  check: Check
+  skip: (name: string, why: string) => void
+  wrongAmong: (matches: (variable: string) => boolean) => string | undefined
+  tell: (finding: Finding) => void
+}
+
+async function checkDatabases(
+  { context, clocks, hasState, check, skip, wrongAmong, tell }: Looking,
+  signal: AbortSignal,
+): Promise<void> {
+  const { databases, routes } = context.policy
+  const sources = new Map<string, CheckedDatabase>()
+  const targets = new Map<string, CheckedDatabase>()
+  for (const [name, { role, url_env }] of Object.entries(databases)) {
+    const variable = url_env ?? `${name.toUpperCase()}_DATABASE_URL`
+    const urlWrong = wrongAmong((wrong) => wrong === variable)
+    if (urlWrong !== undefined) {
+      skip(name, urlWrong)
+      continue
     }
     if (role !== 'target') {
-      await check(`${name} as source`, async () => await noted(checkReading(context, name, signal)))
+      await check(`${name} as source`, async () => {
+        const found = await checkReading(context, name, clocks, signal)
+        sources.set(name, found)
+        return found.text
+      })
     }
-    const isTarget = context.policy.routes.some((route) => route.to === name)
-    if (isTarget) {
-      const isReached = await check(`${name} as target`, async () => await noted(checkWriting(context, name, signal)))
+    if (routes.some((route) => route.to === name)) {
+      const isReached = await check(`${name} as target`, async () => {
+        const found = await checkWriting(context, name, clocks, signal)
+        targets.set(name, found)
+        return found.text
+      })
       if (isReached && hasState) {
         await check(`${name}, leftovers`, async () => leftoversText(await findInTarget(context, name, signal)))
       }
     } else if (role === 'target')
       tell({ check: `${name} as target`, ok: true, text: 'no route leads there: never changed' })
-    const [identity] = found
+    const { identity } = sources.get(name) ?? targets.get(name) ?? {}
     if (identity) tell({ check: `${name}, fingerprint`, ok: true, text: fingerprintText(context, name, identity) })
   }
-  if (Object.keys(context.policy.collections).length > 0) {
-    const isReached = await check('search server', async () => await checkSearch(context, signal))
-    if (isReached && hasState) {
-      await check('search, leftovers', async () => leftoversText(await findGenerations(context, signal)))
-    }
+  for (const { from, to } of routes) {
+    const [source, target] = [sources.get(from), targets.get(to)]
+    if (source && target) await check(`route ${from} to ${to}`, () => checkRoute(source, target))
   }
-  return isWell
 }
 
 /** A finding for people: a line, its details and what to do. */
-export function findingText({ check, ok, text, details = [], code, hint }: Finding): string {
+export function findingText({ check, ok, skipped, text, details = [], notes = [], code, hint }: Finding): string {
   return [
-    `${ok ? 'ok  ' : 'FAIL'}  ${check}: ${code === undefined ? '' : `${code}: `}${text}`,
+    `${ok ? 'ok  ' : skipped ? 'skip' : 'FAIL'}  ${check}: ${code === undefined ? '' : `${code}: `}${text}`,
     ...details.map((detail) => `        - ${detail}`),
+    ...notes.map((note) => `      note: ${note}`),
     ...(hint === undefined ? [] : [`      hint: ${hint}`]),
   ].join('\n')
-}
-
-async function checkStateDir({ stateDir }: AgentContext): Promise<string> {
-  try {
-    await mkdir(stateDir, { recursive: true })
-    await access(stateDir, constants.R_OK | constants.W_OK)
-    return `${stateDir} can be written to`
-  } catch (cause) {
-    throw new SyncError('config-invalid', `The state folder ${stateDir} cannot be written to.`, {
-      hint: 'Set AGENT_STATE_DIR to a folder that belongs to the agent and survives a restart.',
-      cause,
-    })
-  }
-}
-
-/** Objects under this name are made only here; deleting needs a right that the agent should not have, so one is reused. */
-const PROBE = 'doctor/probe.txt'
-
-async function checkBucket({ store, prefix }: AgentContext, signal: AbortSignal): Promise<string> {
-  await store.check(signal)
-  const key = prefix === '' ? PROBE : `${prefix}/${PROBE}`
-  const text = randomText(16)
-  await store.putText(key, text, { signal })
-  const read = await store.getText(key, { signal, maxBytes: 1024 })
-  if (read.toString() === text) return `"${store.bucket}" is there; writing and reading work`
-  throw new SyncError('storage-failed', `What was written to "${store.bucket}" was not read back.`, {
-    hint: 'The store answers with older contents; look for a cache in front of it.',
-  })
-}
-
-interface Checked {
-  text: string
-  identity: DatabaseIdentity
-}
-
-async function checkReading(context: AgentContext, name: string, signal: AbortSignal): Promise<Checked> {
-  await using source = await openSource(context.databaseUrl(name), 'doctor', signal)
-  await using reader = await source.openReader('doctor')
-  // What of this stands in a job's way depends on the tables that it names.
-  const notes = (await readBlockers(reader)).map(({ kind, name: what }) => `; note: ${kind} ${what}`)
-  const { serverVersion, encoding } = source.identity
-  const tables = formatNumberOf(source.tables.filter((table) => table.isLeaf).length, 'table')
-  const text = `PostgreSQL ${majorOf(serverVersion)}, ${encoding}, ${tables}, snapshots can be shared${notes.join('')}`
-  return { text, identity: source.identity }
-}
-
-async function checkWriting(context: AgentContext, name: string, signal: AbortSignal): Promise<Checked> {
-  await using target = await openTarget(context.databaseUrl(name), signal)
-  await checkCreateRight(target.session)
-  await checkBlockers(target)
-  const major = majorOf(target.identity.serverVersion)
-  const text = `PostgreSQL ${major}, accepts writes, no other job works on it, schemas may be created`
-  return { text, identity: target.identity }
-}
-
-/** Lines to paste into agent.yaml, so that a URL that is pointed elsewhere is noticed (checkPinned). */
-function fingerprintText({ policy }: AgentContext, name: string, identity: DatabaseIdentity): string {
-  const { system_identifier, database_oid } = policy.databases[name] ?? {}
-  if (system_identifier !== undefined && database_oid !== undefined) return 'as pinned in agent.yaml'
-  return [`not pinned; to pin it, add under databases.${name} in agent.yaml:`, ...pinText(identity)].join('\n        ')
 }

@@ -2,6 +2,7 @@ import type { CryptoKey } from 'jose'
 import { z } from 'zod'
 import {
   acceptReplySchema,
+  archivesReplySchema,
   completeReplySchema,
   pollReplySchema,
   reportReplySchema,
@@ -28,8 +29,14 @@ import type { Answer } from './read-answer.ts'
 /** A cold start of a function plus a slow line; a lease is 90 s, so several attempts fit into one. */
 const DEFAULT_TIMEOUT_MS = 20_000
 
-/** How many it took. Whoever answers something else in its place has taken none. */
-const archivesReplySchema = z.looseObject({ archives: z.int().nonnegative() })
+/** How many it took: whoever answers something else in its place has taken none. The kid is printed: a thumbprint (RFC 7638). */
+const archivesSchema = archivesReplySchema.extend({
+  signing_kid: z
+    .string()
+    .regex(/^[A-Za-z0-9_-]{43}$/)
+    .optional(),
+})
+type ArchivesReply = z.infer<typeof archivesSchema>
 
 type AcceptReply = z.infer<typeof acceptReplySchema>
 type CompleteReply = z.infer<typeof completeReplySchema>
@@ -43,7 +50,7 @@ export interface ControlPlane {
   report(job: string, body: ReportRequest, signal: AbortSignal): Promise<Answer<ReportReply>>
   /** Status 200: the job has ended as `reply.state`. Status 202: events after `reply.ack_aseq` are missing still. */
   complete(job: string, body: CompleteRequest, signal: AbortSignal): Promise<Answer<CompleteReply>>
-  archives(body: ArchivesRequest, signal: AbortSignal): Promise<Answer<unknown>>
+  archives(body: ArchivesRequest, signal: AbortSignal): Promise<Answer<ArchivesReply>>
 }
 
 export interface ControlPlaneOptions {
@@ -79,7 +86,7 @@ export function connectControlPlane(options: ControlPlaneOptions): ControlPlane 
     accept: async (job, body, signal) => await call(jobPath(job, 'accept'), body, acceptReplySchema, signal),
     report: async (job, body, signal) => await call(jobPath(job, 'report'), body, reportReplySchema, signal),
     complete: async (job, body, signal) => await call(jobPath(job, 'complete'), body, completeReplySchema, signal),
-    archives: async (body, signal) => await call('archives', body, archivesReplySchema, signal),
+    archives: async (body, signal) => await call('archives', body, archivesSchema, signal),
   }
 }
 

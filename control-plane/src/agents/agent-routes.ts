@@ -47,7 +47,7 @@ export function agentRoutes(control: ControlPlane) {
       const { id, body } = c.get('agent')
       const { archives } = parseBody(archivesRequestSchema, body, 'agent')
       await storeArchives(control.database, id, archives)
-      return c.json({ archives: archives.length })
+      return c.json({ archives: archives.length, signing_kid: control.signer.kid })
     })
     .post('/keys', describe(bringingKey), async (c) => {
       const agent = c.get('agent')

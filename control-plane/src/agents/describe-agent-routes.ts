@@ -72,7 +72,9 @@ export const tellingArchives = {
   tag,
   by,
   body: archivesRequestSchema,
-  answers: { 200: { what: 'How many were taken.', schema: archivesReplySchema } },
+  answers: {
+    200: { what: 'How many were taken, and the key that orders are signed with.', schema: archivesReplySchema },
+  },
 } as const satisfies Description
 
 export const bringingKey = {

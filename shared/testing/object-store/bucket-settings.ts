@@ -21,9 +21,10 @@ export function getLocation({ response }: Call): void {
   sendXml(response, xmlDocument('LocationConstraint'))
 }
 
-/** Never versioned. */
-export function getVersioning({ response }: Call): void {
-  sendXml(response, xmlDocument('VersioningConfiguration'))
+/** Never versioned, whatever a test makes it say. */
+export function getVersioning({ response, bucket }: Call): void {
+  const status = bucket.saysVersioned ? [leaf('Status', 'Enabled')] : []
+  sendXml(response, xmlDocument('VersioningConfiguration', ...status))
 }
 
 /** Stored and given back as sent; its rules are not carried out: nothing expires in a development server. */

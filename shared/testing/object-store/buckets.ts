@@ -25,6 +25,8 @@ export interface Bucket {
   dir: string
   createdMs: number
   lifecycle: string | undefined
+  /** A test wants it to. */
+  saysVersioned?: boolean
   objects: Map<string, StoredObject>
   uploads: Map<string, StoredUpload>
   /** Keys in UTF-8 binary order; undefined after a key came or went. */

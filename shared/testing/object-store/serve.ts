@@ -4,6 +4,7 @@ import { finished } from 'node:stream/promises'
 import { sendEmpty, sendXml, type Call } from './answer.ts'
 import { bucketsDocument } from './bucket-settings.ts'
 import { findBucket, makeBucket, type Buckets } from './buckets.ts'
+import { refuseDenied } from './deny.ts'
 import { S3Fault } from './fault.ts'
 import { receiveText } from './receive.ts'
 import { parseRequest, type S3Request } from './request.ts'
@@ -15,6 +16,8 @@ export interface Serving {
   buckets: Buckets
   dataDir: string
   credentials: Credentials
+  /** Rights that the key lacks: `s3:PutObject`. */
+  denied: ReadonlySet<string>
 }
 
 /** Handles one request to its end; never rejects. */
@@ -42,6 +45,7 @@ async function answer(serving: Serving, message: IncomingMessage, response: Serv
   }
   const operation = findOperation(request)
   const bucket = findBucket(serving.buckets, request.bucket)
+  refuseDenied(serving.denied, request)
   const call: Call = { request, response, payload, buckets: serving.buckets, bucket, key: request.key ?? '' }
   await operation(call)
 }
