@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { parseArgs } from 'node:util'
-import { addOrderKey, removeKey, thumbprint } from './keys/change-trust.ts'
+import { addKey, removeKey, thumbprint, uses } from './keys/change-trust.ts'
 
 /*
  * Makes the keys of an installation: one Ed25519 key with which the control plane signs orders, one with which an agent
@@ -14,7 +14,7 @@ import { addOrderKey, removeKey, thumbprint } from './keys/change-trust.ts'
  * For the exchange of the control plane's key: makes one alone, adds it to an agent's trust file, takes the old one out.
  *
  *     node scripts/make-keys.ts control-plane [--dir keys]
- *     node scripts/make-keys.ts trust <trust file> <key file> [--not-before <time>] [--not-after <time>]
+ *     node scripts/make-keys.ts trust <trust file> <key file> [--use order|archive] [--not-before <time>] [--not-after <time>]
  *     node scripts/make-keys.ts revoke <trust file> <kid>
  *
  * Never overwrites a key: one that is lost cannot be made again.
@@ -22,7 +22,7 @@ import { addOrderKey, removeKey, thumbprint } from './keys/change-trust.ts'
 
 const USAGE = `usage: pnpm keys [--dir keys]
        pnpm keys control-plane [--dir keys]
-       pnpm keys trust <trust.json> <control-plane.pub.json> [--not-before <time>] [--not-after <time>]
+       pnpm keys trust <trust.json> <key.pub.json> [--use order|archive] [--not-before <time>] [--not-after <time>]
        pnpm keys revoke <trust.json> <kid>`
 
 export interface MadeKeys {
@@ -138,6 +138,7 @@ async function run(args: string[]): Promise<string> {
     allowPositionals: true,
     options: {
       dir: { type: 'string', default: 'keys' },
+      use: { type: 'string', default: 'order' },
       'not-before': { type: 'string' },
       'not-after': { type: 'string' },
     },
@@ -148,8 +149,10 @@ async function run(args: string[]): Promise<string> {
   if (command === 'control-plane' && count === 1) return describeNext(await makeControlPlaneKey(values.dir))
   if (command === 'trust' && count === 3) {
     const dates = { notBefore: values['not-before'], notAfter: values['not-after'] }
-    const kid = await addOrderKey(trustFile, key, dates)
-    return `${trustFile} trusts ${kid} for orders. Send the agent SIGHUP: it reads the file again.`
+    const use = uses.find((one) => one === values.use)
+    if (use === undefined) throw new TypeError(`--use must be one of: ${uses.join(', ')}`)
+    const kid = await addKey(trustFile, key, use, dates)
+    return `${trustFile} trusts ${kid} for ${use}s. Send the agent SIGHUP: it reads the file again.`
   }
   if (command === 'revoke' && count === 3) {
     await removeKey(trustFile, key)

@@ -11,6 +11,8 @@ import { settleUnfinished } from './settle-unfinished.ts'
 export interface CleanRequest {
   /** Absent: every target of the policy, the bucket, and the search server. */
   target: string | undefined
+  /** Whose leftovers may go although this agent has not run it: the agent that did is lost. */
+  job: string | undefined
   /** Previous tables, too: an undo then takes the safety backup. */
   previous: boolean
   dryRun: boolean
@@ -25,12 +27,12 @@ export interface Cleaned {
 /**
  * Removes what ended jobs of this agent have left behind: stages, open uploads, collections that were never live, and when
  * asked for the previous tables.
- * Never what belongs to a job that runs, to another agent's job, or what anything outside still points to. Throws
- * `target-busy` while a job works on the target.
+ * Never what belongs to a job that runs, to another agent's job unless that is named, or what anything outside still points
+ * to. Throws `target-busy` while a job works on the target.
  */
 export async function clean(
   context: AgentContext,
-  { target, previous, dryRun }: CleanRequest,
+  { target, job, previous, dryRun }: CleanRequest,
   signal: AbortSignal,
 ): Promise<Cleaned[]> {
   // A job whose process died is not ended before this.
@@ -38,7 +40,7 @@ export async function clean(
   const cleaned: Cleaned[] = []
   for (const name of target === undefined ? targetsOf(context) : [target]) {
     for (const leftover of await findInTarget(context, name, signal)) {
-      const kept = reasonToKeep(leftover, previous)
+      const kept = reasonToKeep(leftover, job, previous)
       const what = kept ?? (dryRun ? 'would be removed' : await removeFrom(context, name, leftover, signal))
       cleaned.push({ leftover, what })
     }
@@ -49,15 +51,20 @@ export async function clean(
     if (!dryRun) await context.store.abortUpload(key, uploadId, signal)
     cleaned.push({ leftover, what: dryRun ? 'would be removed' : 'removed' })
   }
-  if (target === undefined && hasSearch(context)) cleaned.push(...(await cleanSearch(context, dryRun, signal)))
+  if (target === undefined && hasSearch(context)) cleaned.push(...(await cleanSearch(context, job, dryRun, signal)))
   return cleaned
 }
 
 /** A search server that is away keeps nothing else from being cleaned. */
-async function cleanSearch(context: AgentContext, dryRun: boolean, signal: AbortSignal): Promise<Cleaned[]> {
+async function cleanSearch(
+  context: AgentContext,
+  job: string | undefined,
+  dryRun: boolean,
+  signal: AbortSignal,
+): Promise<Cleaned[]> {
   const cleaned: Cleaned[] = []
   try {
-    const leftovers = await findGenerations(context, signal)
+    const leftovers = await findGenerations(context, signal, job)
     if (leftovers.length === 0) return []
     await using typesense = await context.openTypesense(signal)
     for (const leftover of leftovers) {
@@ -78,8 +85,14 @@ function targetsOf({ policy }: AgentContext): string[] {
   return [...new Set(policy.routes.map(({ to }) => to))].filter((name) => Object.hasOwn(policy.databases, name))
 }
 
-function reasonToKeep({ kind, isOurs }: Leftover, previous: boolean): string | undefined {
-  if (!isOurs) return 'kept: its job is not one of this agent that has ended'
+function reasonToKeep(
+  { kind, isOurs, job }: Leftover,
+  named: string | undefined,
+  previous: boolean,
+): string | undefined {
+  if (!isOurs && job !== named) {
+    return `kept: its job is not one of this agent that has ended; if the agent that ran it is lost, --job ${job}`
+  }
   if (kind === 'previous' && !previous) return 'kept for an undo: --previous drops it'
   return undefined
 }

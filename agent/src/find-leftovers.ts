@@ -44,10 +44,13 @@ export function hasSearch({ policy, hasSearchServer }: AgentContext): boolean {
   return hasSearchServer && Object.keys(policy.collections).length > 0
 }
 
-/** Collections that this agent's ended jobs made and that were never live. Of another agent's jobs nothing is known here. */
-export async function findGenerations(context: AgentContext, signal: AbortSignal): Promise<Leftover[]> {
+/**
+ * Collections that this agent's ended jobs made and that were never live. Of another agent's jobs nothing is known here, but
+ * what is named.
+ */
+export async function findGenerations(context: AgentContext, signal: AbortSignal, named?: string): Promise<Leftover[]> {
   const ended = await endedJobs(context.stateDir)
   await using typesense = await context.openTypesense(signal)
-  const found = await findLeftoverGenerations(typesense, (job) => ended.has(job))
+  const found = await findLeftoverGenerations(typesense, (job) => ended.has(job) || job === named)
   return found.map((generation) => ({ kind: 'generation', job: generation.job, generation, isOurs: true }))
 }

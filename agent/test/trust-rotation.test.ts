@@ -7,7 +7,7 @@ import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { exportJWK, generateKeyPair, calculateJwkThumbprint, type JWK } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { startControlPlane, type RunningControlPlane } from '../../control-plane/src/start-control-plane.ts'
-import { addOrderKey, removeKey } from '../../scripts/keys/change-trust.ts'
+import { addKey, removeKey } from '../../scripts/keys/change-trust.ts'
 import { makeControlPlaneKey } from '../../scripts/make-keys.ts'
 import { freePort } from '../../shared/testing/postgres/free-port.ts'
 import { until, withDeadline } from '../../shared/testing/postgres/deadline.ts'
@@ -149,7 +149,7 @@ test(
     const { job, caught } = await exporting()
     const next = await makeControlPlaneKey(join(world.dir, 'next'))
     const nextKey = JSON.parse(readFileSync(next.keyFile, 'utf8')) as JWK
-    await addOrderKey(trustFile, next.publicFile, { notBefore: new Date().toISOString() })
+    await addKey(trustFile, next.publicFile, 'order', { notBefore: new Date().toISOString() })
     await reload()
     await startWith(nextKey)
     caught.release()

@@ -16,8 +16,12 @@ export interface KeyDates {
 
 type Entry = Record<string, unknown> & { kid?: unknown }
 
-/** Adds the public half of a control plane's key, for orders. Returns its kid. Rejects when the key is there already. */
-export async function addOrderKey(trustFile: string, keyFile: string, dates: KeyDates): Promise<string> {
+/** What a trusted key may sign: a control plane's orders, or another agent's archives. */
+export const uses = ['order', 'archive'] as const
+export type KeyUse = (typeof uses)[number]
+
+/** Adds the public half of a key. Returns its kid. Rejects when the key is there already. */
+export async function addKey(trustFile: string, keyFile: string, use: KeyUse, dates: KeyDates): Promise<string> {
   const jwk = await readPublicJwk(keyFile)
   const kid = thumbprint(jwk)
   const notBefore = toIso('--not-before', dates.notBefore)
@@ -32,7 +36,7 @@ export async function addOrderKey(trustFile: string, keyFile: string, dates: Key
       ...(notBefore === undefined ? {} : { not_before: notBefore }),
       ...(notAfter === undefined ? {} : { not_after: notAfter }),
     }
-    return [...keys, { kid, use: 'order', ...times, jwk }]
+    return [...keys, { kid, use, ...times, jwk }]
   })
   return kid
 }

@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { parseTrustFile } from '../../agent/src/verify/trust-file.ts'
 import { makeControlPlaneKey, makeKeys } from '../../scripts/make-keys.ts'
-import { addOrderKey, removeKey } from '../../scripts/keys/change-trust.ts'
+import { addKey, removeKey } from '../../scripts/keys/change-trust.ts'
 
 let dir: string
 let trustFile: string
@@ -25,7 +25,7 @@ test('G20: a second key is trusted beside the first, within its dates, and the f
   const [old = ''] = (await trusted()).orderKids()
   const next = await makeControlPlaneKey(join(dir, 'next'))
   const dates = { notBefore: '2026-11-22T13:00:00+01:00', notAfter: '2026-12-22T00:00:00Z' }
-  expect(await addOrderKey(trustFile, next.publicFile, dates)).toBe(next.kid)
+  expect(await addKey(trustFile, next.publicFile, 'order', dates)).toBe(next.kid)
   const both = await trusted()
   expect(both.orderKids()).toEqual([old, next.kid])
   expect(await both.findOrderKey(next.kid, NOON)).toBeDefined()
@@ -37,7 +37,7 @@ test('G20: a second key is trusted beside the first, within its dates, and the f
 
 test('of a private key only the public half gets into a trust file, which nobody else may read', async () => {
   const next = await makeControlPlaneKey(join(dir, 'next'))
-  await addOrderKey(trustFile, next.keyFile, {})
+  await addKey(trustFile, next.keyFile, 'order', {})
   const { d } = JSON.parse(await readFile(next.keyFile, 'utf8')) as { d: string }
   expect(await readFile(trustFile, 'utf8')).not.toContain(d)
   expect((await stat(trustFile)).mode & 0o777).toBe(0o600)
@@ -51,9 +51,9 @@ test('no key is ever overwritten, and what cannot be done changes nothing', asyn
   await expect(makeKeys(dir)).rejects.toMatchObject({ code: 'EEXIST' })
   expect(await readFile(next.keyFile, 'utf8')).toBe(key)
 
-  await addOrderKey(trustFile, next.publicFile, {})
+  await addKey(trustFile, next.publicFile, 'order', {})
   const before = await readFile(trustFile, 'utf8')
-  await expect(addOrderKey(trustFile, next.publicFile, {})).rejects.toThrow('already')
+  await expect(addKey(trustFile, next.publicFile, 'order', {})).rejects.toThrow('already')
   await expect(removeKey(trustFile, 'nobody')).rejects.toThrow('no key nobody')
   const other = await makeControlPlaneKey(join(dir, 'other'))
   for (const dates of [
@@ -62,13 +62,13 @@ test('no key is ever overwritten, and what cannot be done changes nothing', asyn
     { notAfter: '2026-12-22T00:00:00' },
     { notBefore: '2026-12-22T00:00:00Z', notAfter: '2026-11-22T00:00:00Z' },
   ]) {
-    await expect(addOrderKey(trustFile, other.publicFile, dates)).rejects.toThrow('--not-')
+    await expect(addKey(trustFile, other.publicFile, 'order', dates)).rejects.toThrow('--not-')
   }
   await writeFile(join(dir, 'none.json'), '{"kty":"RSA"}')
-  await expect(addOrderKey(trustFile, join(dir, 'none.json'), {})).rejects.toThrow('no Ed25519 key')
+  await expect(addKey(trustFile, join(dir, 'none.json'), 'order', {})).rejects.toThrow('no Ed25519 key')
   expect(await readFile(trustFile, 'utf8')).toBe(before)
   await writeFile(trustFile, '{"keys":[{}]}')
-  await expect(addOrderKey(trustFile, other.publicFile, {})).rejects.toMatchObject({ code: 'config-invalid' })
+  await expect(addKey(trustFile, other.publicFile, 'order', {})).rejects.toMatchObject({ code: 'config-invalid' })
   expect(await readFile(trustFile, 'utf8')).toBe('{"keys":[{}]}')
 })
 

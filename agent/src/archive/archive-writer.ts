@@ -152,7 +152,7 @@ export function createArchive(deps: WriterDeps, archive: NewArchive): ArchiveWri
         ...facts,
         tool: { name: 'multiboard-sync' as const, version: deps.version },
       }
-      const recipe = Buffer.from(writeRecipe(head, codec))
+      const recipe = Buffer.from(writeRecipe(head, codec, deps.signer))
       await putWhole(RECIPE, recipe, recipe.length, 'text/plain; charset=utf-8', signal)
       const manifest = manifestSchema.parse({ ...head, objects: sorted(objects), totals: total(facts, objects) })
       const bytes = Buffer.from(`${JSON.stringify(manifest, null, 1)}\n`)

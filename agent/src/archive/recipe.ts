@@ -1,11 +1,13 @@
 import type { Manifest } from '@multiboard-sync/shared/manifest'
 import type { Codec } from './codec.ts'
 import { encodeTable } from './object-names.ts'
+import type { ManifestSigner, SignerJwk } from './sign-manifest.ts'
 
 /** RESTORE.txt: how a person restores this archive with PostgreSQL's own tools, should ours be gone. */
 export function writeRecipe(
   manifest: Omit<Manifest, 'objects' | 'totals'>,
   { command, extension }: Pick<Codec, 'command' | 'extension'>,
+  signer: Pick<ManifestSigner, 'kid' | 'publicJwk'>,
 ): string {
   const [tool = ''] = command.split(' ')
   const major = Math.floor(manifest.source.server_version / 10_000)
@@ -52,5 +54,21 @@ WHAT IS NOT INSIDE
 IS IT UNDAMAGED?
   manifest.json names every object with its size and SHA-256 (compare with: sha256sum FILE) and the number of rows.
   manifest.json.jws signs it: a JWS (RFC 7515, detached payload, Ed25519) by the agent that made the archive.
+${signer.publicJwk ? keyText(manifest.agent, signer.kid, signer.publicJwk) : ''}`
+}
+
+function keyText(agent: string, kid: string, { kty, crv, x }: SignerJwk): string {
+  return `  The agent "${agent}" signed it with the key ${kid} (RFC 7638). Its public half:
+${KEY_INDENT}${JSON.stringify({ kty, crv, x })}
+  Whoever can write to the bucket could have put another key here: compare the key's name with what you know of the agent
+  before you trust it (docs/OPERATION.md, "Recovery from nothing").
 `
+}
+
+const KEY_INDENT = '     '
+
+/** The public key that a RESTORE.txt tells of; undefined when it tells of none. Nothing says yet that it is the right one. */
+export function readRecipeKey(recipe: string): SignerJwk | undefined {
+  const x = /^ *\{"kty":"OKP","crv":"Ed25519","x":"([A-Za-z0-9_-]{43})"\}$/m.exec(recipe)?.[1]
+  return x === undefined ? undefined : { kty: 'OKP', crv: 'Ed25519', x }
 }

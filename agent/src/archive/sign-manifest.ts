@@ -7,6 +7,8 @@ const ALGORITHM = 'EdDSA'
 
 export interface ManifestSigner {
   readonly kid: string
+  /** Written into the archive's RESTORE.txt, so that it can be had when the agent is lost. */
+  readonly publicJwk?: SignerJwk
   /** A compact JWS with detached payload (RFC 7515, appendix F) over the bytes. */
   sign(bytes: Uint8Array): Promise<string>
 }
@@ -16,10 +18,18 @@ export interface ManifestTrust {
   verify(jws: string, bytes: Uint8Array): Promise<{ kid: string }>
 }
 
+/** An Ed25519 public key (RFC 8037). */
+export interface SignerJwk {
+  kty: 'OKP'
+  crv: 'Ed25519'
+  x: string
+}
+
 /** `kid` is the RFC 7638 thumbprint of the public key. */
-export function manifestSigner(key: CryptoKey, kid: string): ManifestSigner {
+export function manifestSigner(key: CryptoKey, kid: string, publicJwk?: SignerJwk): ManifestSigner {
   return {
     kid,
+    ...(publicJwk ? { publicJwk } : {}),
     async sign(bytes) {
       const jws = await new FlattenedSign(bytes)
         .setProtectedHeader({ alg: ALGORITHM, typ: MANIFEST_TYPE, kid })
@@ -46,6 +56,11 @@ export function manifestTrust(findKey: (kid: string) => Promise<CryptoKey | unde
       return { kid }
     },
   }
+}
+
+/** Which key the signature says it is by; nothing is verified. Throws `archive-untrusted` when it is none of ours. */
+export function signerOf(jws: string): string {
+  return readKid(split(jws).header)
 }
 
 /** Only the one way of writing a signature passes: decoders are lenient, and a changed byte must not go unnoticed. */

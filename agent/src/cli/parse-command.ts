@@ -12,7 +12,7 @@ import {
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 
 export type Command = { json: boolean } & (
-  | { name: 'help' | 'run' | 'doctor' | 'archives' }
+  | { name: 'help' | 'run' | 'doctor' | 'archives' | 'archive-keys' }
   | { name: 'show'; archive: string }
   | { name: 'job'; params: JobParams; dryRun: boolean }
   /** Without a target it is the only one of the policy, without a job the last one there: resolve-undo.ts. */
@@ -23,8 +23,8 @@ export type Command = { json: boolean } & (
   | { name: 'rotate-key' }
   | { name: 'collections-check'; aliases: string[] }
   | { name: 'collections-infer'; source: string; table: string }
-  /** Without a target: all of the policy. `previous`: the tables that are kept for an undo go, too. */
-  | { name: 'clean'; target: string | undefined; previous: boolean; dryRun: boolean }
+  /** Without a target: all of the policy. `previous`: the tables kept for an undo go, too. `job`: of an agent that is lost. */
+  | { name: 'clean'; target: string | undefined; job: string | undefined; previous: boolean; dryRun: boolean }
 )
 
 const OPTIONS = {
@@ -33,6 +33,7 @@ const OPTIONS = {
   tables: { type: 'string' },
   engine: { type: 'string' },
   code: { type: 'string' },
+  job: { type: 'string' },
   previous: { type: 'boolean', default: false },
   full: { type: 'boolean', default: false },
   'no-reindex': { type: 'boolean', default: false },
@@ -54,7 +55,7 @@ const COMMANDS: Record<string, { options: string[]; words: [number, number] }> =
   collections: { options: ['from'], words: [0, MAX_COLLECTIONS + 1] },
   enroll: { options: ['code'], words: [0, 0] },
   'rotate-key': { options: [], words: [0, 0] },
-  clean: { options: ['to', 'previous', 'dry-run'], words: [0, 0] },
+  clean: { options: ['to', 'job', 'previous', 'dry-run'], words: [0, 0] },
 }
 
 /** What a command line asks for. `argv` without node and script. Throws `usage` with what is wrong. */
@@ -79,7 +80,8 @@ export function parseCommand(argv: string[]): Command {
       return { name: command, json }
     case 'archives':
       if (words.length === 0) return { name: 'archives', json }
-      if (words[0] !== 'show' || !words[1]) throw usage('Write: archives show <archive>.')
+      if (words[0] === 'keys' && words.length === 1) return { name: 'archive-keys', json }
+      if (words[0] !== 'show' || !words[1]) throw usage('Write: archives show <archive>, or: archives keys.')
       if (!archiveIdSchema.safeParse(words[1]).success) throw usage(`"${words[1]}" is not the id of an archive.`)
       return { name: 'show', archive: words[1], json }
     case 'undo':
@@ -107,7 +109,7 @@ export function parseCommand(argv: string[]): Command {
     case 'rotate-key':
       return { name: command, json }
     case 'clean':
-      return { name: command, target: readDatabase(values.to), previous, dryRun, json }
+      return { name: command, target: readDatabase(values.to), job: readJob(values.job), previous, dryRun, json }
     default:
       return { name: 'job', params: readParams(command, words, values), dryRun, json }
   }
