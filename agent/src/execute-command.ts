@@ -17,7 +17,7 @@ import { runLocalJob } from './cli/run-local-job.ts'
 import { USAGE } from './cli/usage.ts'
 import { clean } from './clean.ts'
 import { readEnrollEnv, readEnv } from './env.ts'
-import { logFailure } from './log.ts'
+import { logFailure, setLogLevel } from './log.ts'
 import { openContext, readVersion, type OpenedContext } from './open-context.ts'
 import { runDaemon } from './run-daemon.ts'
 
@@ -51,6 +51,7 @@ async function execute(command: Command): Promise<number> {
   if (command.name === 'enroll' || command.name === 'rotate-key') return await changeKey(command)
   if (command.name === 'doctor') return await doctor(command.json)
   const env = readEnv()
+  setLogLevel(env.LOG_LEVEL)
   await using opened = await openContext(env)
   const { first, second } = watchSignals()
   switch (command.name) {
