@@ -61,12 +61,16 @@ export async function runAgent(options: Omit<AgentOptions, 'opened'> & { setting
       if (draining.aborted) break
       const error = toSyncError(thrown)
       failures += 1
+      // Who does not know us may have lost everything, and be told of the archives anew once it knows us again.
+      if (error.code === 'unauthorized') isPublished = false
       watch?.failed(error.code)
       waitMs = retryDelayMs(error, failures)
       log('warning', error.message, { code: error.code, hint: error.hint, again_in_ms: waitMs })
     }
     const awake = AbortSignal.any([draining, reloaded])
     await sleep(waitMs, undefined, { signal: awake }).catch(() => undefined)
+    // A control plane that was set back to a backup knows us, and not the archives since: SIGHUP tells it those, too.
+    if (reloaded.aborted) isPublished = false
   }
 }
 
