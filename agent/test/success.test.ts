@@ -1,4 +1,4 @@
-import { Readable, Transform } from 'node:stream'
+import { Readable } from 'node:stream'
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { expectRefusal } from './road/refusal.ts'
 import { syncHere } from './road/values-job.ts'
@@ -36,16 +36,16 @@ vi.mock('../src/archive/open-rows.ts', async (original) => {
 })
 vi.mock('../src/export/tee.ts', async (original) => {
   const real = await original<typeof import('../src/export/tee.ts')>()
-  const teeInto: typeof real.teeInto = (branch) => {
+  const teeInto: typeof real.teeInto = (sink, rows) => {
     const change = onTheWay
-    if (!change) return real.teeInto(branch)
+    if (!change) return real.teeInto(sink, rows)
     // These rows are one chunk.
-    return new Transform({
-      transform(chunk: Buffer, _encoding, callback) {
-        branch.write(change(chunk.toString()))
-        callback(null, chunk)
-      },
-    })
+    return (async function* () {
+      for await (const chunk of rows) {
+        sink.write(Buffer.from(change(chunk.toString())))
+        yield chunk
+      }
+    })()
   }
   return { ...real, teeInto }
 })

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import {
   manifestSchema,
@@ -14,7 +13,7 @@ import type { Packing } from '@multiboard-sync/shared/policy'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import type { TableName } from '@multiboard-sync/shared/table-pattern'
 import { codecFor, defaultPacking } from './codec.ts'
-import { frameRows, partHeader } from './frame-rows.ts'
+import { frameRows, partHeader, type Counted } from './frame-rows.ts'
 import { MANIFEST, MANIFEST_SIGNATURE, RECIPE, archivePrefix, partName } from './object-names.ts'
 import type { ObjectStore } from './object-store.ts'
 import { writeRecipe } from './recipe.ts'
@@ -25,6 +24,12 @@ import { summarise } from './summarise.ts'
 // It promises: there is no manifest.json before every other object is stored whole; a part is counted and hashed while
 // it streams, in bounded memory; when putPart throws, its source is destroyed and no multipart upload of it stays open.
 // It never: reads the database, overwrites an object on purpose, decides names (object-names.ts) or limits (put-stream.ts).
+
+/** Raw COPY text as it comes, such as a Readable. A chunk need be good only until the next one is asked for. */
+export interface Rows extends AsyncIterable<Buffer> {
+  /** Lets who waits for the next chunk have this error. */
+  destroy(error?: Error): unknown
+}
 
 interface PutPartOptions {
   columns: Column[]
@@ -46,7 +51,7 @@ export interface ArchiveWriter {
   /** The keys' common beginning, with the slash. */
   readonly folder: string
   /** `rows` is raw COPY text (UTF-8, text format) of the columns that are not generated, in their order. */
-  putPart(table: TableName, n: number, rows: Readable, options: PutPartOptions): Promise<Part>
+  putPart(table: TableName, n: number, rows: Rows, options: PutPartOptions): Promise<Part>
   /** One SQL text as `name`, a constant of object-names.ts that ends in .sql. */
   putSql(name: string, sql: string, signal: AbortSignal): Promise<ArchivedObject>
   /** Writes RESTORE.txt, the signature, and last the manifest. Only then does the archive exist. */
@@ -79,6 +84,7 @@ export function createArchive(deps: WriterDeps, archive: NewArchive): ArchiveWri
   const folder = archivePrefix(deps.prefix, archive.kind, archive.id)
   const objects: ArchivedObject[] = []
   let vacancy: Promise<void> | undefined
+  const memory: Buffer[] = []
 
   /** A finished archive is never written into, also when an id is used twice. Asks once; a failure is asked again. */
   async function requireVacant(signal: AbortSignal): Promise<void> {
@@ -117,15 +123,18 @@ export function createArchive(deps: WriterDeps, archive: NewArchive): ArchiveWri
         throw error
       })
       const header = partHeader(table, n, options.columns)
-      const { stream, counted } = frameRows(header, options.onBytes)
+      const counted: Counted = { rows: 0, bytes: 0 }
       const packed = codec.createPacker(level)
+      // Who waits for rows would wait for ever.
+      packed.once('error', (error) => rows.destroy(error))
       // Two pipelines with `packed` between them: what breaks in one breaks the other, and the source's error wins.
       const [framing, storing] = await Promise.allSettled([
-        pipeline(rows, stream, packed, { signal: options.signal }),
+        pipeline(frameRows(rows, header, counted, options.onBytes), packed, { signal: options.signal }),
         store.putStream(key, packed, {
           expectedBytes: options.expectedBytes,
           signal: options.signal,
           contentType: codec.contentType,
+          memory,
           onUpload: (uploadId) => archive.onUpload?.({ key, uploadId }),
         }),
       ])

@@ -17,6 +17,7 @@ export interface Codec {
   /** What a person types to unpack to stdout. */
   command: string
   isHere: boolean
+  /** Its buffer holds nothing: what is written to it is packed at once, and has been packed when it asks for more. */
   createPacker(level: number): Transform
   packWhole(bytes: Buffer, level: number): Promise<Buffer>
   /** Its errors are known by isBroken(). It may end before its input does, when something follows what it unpacked. */
@@ -34,7 +35,15 @@ const gzip: Codec = {
   contentType: 'application/gzip',
   command: 'gunzip',
   isHere: true,
-  createPacker: (level) => zlib.createGzip({ level, memLevel: 9, chunkSize: ZLIB_CHUNK_BYTES }),
+  createPacker: (level) => {
+    const options: zlib.ZlibOptions & TransformOptions = {
+      level,
+      memLevel: 9,
+      chunkSize: ZLIB_CHUNK_BYTES,
+      writableHighWaterMark: 1,
+    }
+    return zlib.createGzip(options)
+  },
   packWhole: async (bytes, level) => await promisify<Buffer, zlib.ZlibOptions, Buffer>(zlib.gzip)(bytes, { level }),
   createUnpacker: () => zlib.createGunzip({ chunkSize: ZLIB_CHUNK_BYTES }),
 }

@@ -13,13 +13,14 @@ export interface CutPart {
 
 /**
  * Cuts a stream of Buffers into parts of the sizes that `nextBytes` asks for; only the last may be smaller, and there is
- * always one. Holds the part in hand; a part that was given out is the taker's until it is given back.
+ * always one. Holds the part in hand; a part that was given out is the taker's until it is given back. `free` is the memory
+ * that was given back, and may be shared with others who cut at the same time.
  */
 export async function* cutParts(
   body: Readable,
   nextBytes: (partsSent: number, bytesSent: number) => number,
+  free: Buffer[] = [],
 ): AsyncGenerator<CutPart> {
-  const free: Buffer[] = []
   let [partsSent, bytesSent] = [0, 0]
   let wanted = nextBytes(0, 0)
   let small: Buffer[] = []

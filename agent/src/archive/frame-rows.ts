@@ -1,4 +1,3 @@
-import { Transform } from 'node:stream'
 import type { Column } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { quoteIdent, quoteTable } from '../postgres/quote.ts'
@@ -31,44 +30,43 @@ export function countRows(chunk: Buffer): number {
   return rows
 }
 
-export interface FramedRows {
-  stream: Transform
-  /** So far; final when the stream has ended. */
-  counted: { rows: number; bytes: number }
+/** What has passed so far; final when the rows have ended. */
+export interface Counted {
+  rows: number
+  bytes: number
 }
 
-/** Puts raw COPY text between header and trailer and counts it. `onBytes` is given increments. */
-export function frameRows(header: Buffer, onBytes?: (rawBytes: number, rows: number) => void): FramedRows {
-  const counted = { rows: 0, bytes: 0 }
+/**
+ * Raw COPY text between header and trailer, counted on its way. `onBytes` is given increments. A chunk that is given out is
+ * good until the next is asked for, as those that come in need to be. Throws `connection-lost` when the last row has no end.
+ */
+export async function* frameRows(
+  rows: AsyncIterable<Buffer>,
+  header: Buffer,
+  counted: Counted,
+  onBytes?: (rawBytes: number, rows: number) => void,
+): AsyncGenerator<Buffer> {
   let last = NEWLINE
   let gathered = [header]
   let gatheredBytes = header.length
-  const take = (more: Buffer): Buffer => {
-    const all = gathered.length === 0 ? more : Buffer.concat([...gathered, more])
-    gathered = []
-    gatheredBytes = 0
-    return all
-  }
-  const stream = new Transform({
-    transform(chunk: Buffer, _encoding, callback) {
-      if (chunk.length > 0) {
-        const rows = countRows(chunk)
-        counted.rows += rows
-        counted.bytes += chunk.length
-        last = chunk[chunk.length - 1] ?? last
-        onBytes?.(chunk.length, rows)
-      }
-      if (gatheredBytes + chunk.length >= GATHER_BYTES) return callback(null, take(chunk))
-      gathered.push(chunk)
+  for await (const chunk of rows) {
+    if (chunk.length === 0) continue
+    const inChunk = countRows(chunk)
+    counted.rows += inChunk
+    counted.bytes += chunk.length
+    last = chunk[chunk.length - 1] ?? last
+    onBytes?.(chunk.length, inChunk)
+    if (gatheredBytes + chunk.length < GATHER_BYTES) {
+      gathered.push(Buffer.from(chunk))
       gatheredBytes += chunk.length
-      callback()
-    },
-    flush(callback) {
-      if (last === NEWLINE) return callback(null, take(TRAILER))
-      callback(
-        new SyncError('connection-lost', 'The rows of a table ended in the middle of a row.', { retryable: true }),
-      )
-    },
-  })
-  return { stream, counted }
+      continue
+    }
+    if (gatheredBytes > 0) yield Buffer.concat(gathered)
+    ;[gathered, gatheredBytes] = [[], 0]
+    yield chunk
+  }
+  if (last !== NEWLINE) {
+    throw new SyncError('connection-lost', 'The rows of a table ended in the middle of a row.', { retryable: true })
+  }
+  yield Buffer.concat([...gathered, TRAILER])
 }

@@ -20,6 +20,8 @@ export interface PutStreamOptions {
   contentType?: string
   /** Told as soon as a multipart upload is open, so that a journal can end it after a crash. */
   onUpload?: (uploadId: string) => void
+  /** Memory of parts, shared by uploads: what one does not need any more is the next one's. */
+  memory?: Buffer[]
   /** For tests. */
   partBytes?: typeof nextPartBytes
   /** Asked before each request. */
@@ -60,7 +62,8 @@ export async function putStream(
   let upload: Multipart | undefined
   const inFlight = new Set<Promise<void>>()
   try {
-    for await (const part of cutParts(body, (sent, sentBytes) => partBytes(options.expectedBytes, sent, sentBytes))) {
+    const nextBytes = (sent: number, sentBytes: number): number => partBytes(options.expectedBytes, sent, sentBytes)
+    for await (const part of cutParts(body, nextBytes, options.memory)) {
       hash.update(part.bytes)
       bytes += part.bytes.length
       partNumber += 1
@@ -72,6 +75,7 @@ export async function putStream(
           ContentType: contentType,
         })
         await patiently(async () => await client.send(command, { abortSignal: stop.signal }))
+        part.giveBack()
         break
       }
       upload ??= await openMultipart(client, at, { contentType, signal: stop.signal, patiently })

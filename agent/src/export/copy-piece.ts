@@ -1,17 +1,17 @@
-import { PassThrough, type Duplex, type Writable } from 'node:stream'
-import { pipeline } from 'node:stream/promises'
+import type { Writable } from 'node:stream'
+import { finished } from 'node:stream/promises'
 import type { Part } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import type { ArchiveWriter } from '../archive/archive-writer.ts'
 import type { PourOptions } from '../feed/feed.ts'
 import { copyColumns, storedColumns, type TableInfo } from '../postgres/catalog.ts'
-import { copyOut } from '../postgres/copy-out.ts'
+import { copyOut, type CopyOut } from '../postgres/copy-out.ts'
 import { fromPgError } from '../postgres/pg-error.ts'
 import { quoteIdent, quoteTable } from '../postgres/quote.ts'
 import type { Session } from '../postgres/session.ts'
 import type { Slice } from '../postgres/split-table.ts'
-import { TEE_BYTES, teeInto } from './tee.ts'
+import { teeInto } from './tee.ts'
 
 export interface PieceOfTable {
   table: TableInfo
@@ -31,45 +31,56 @@ export async function copyPiece(
   sink?: Writable,
 ): Promise<Part> {
   const name = formatTableName(table)
-  const branch = sink ? new PassThrough({ highWaterMark: TEE_BYTES }) : undefined
-  // The stream between ends the archive's side when the copy breaks, with the copy's error.
-  const rows = branch ? teeInto(branch) : new PassThrough({ highWaterMark: TEE_BYTES })
-  // It may be stopped before a pipeline listens to it; its errors are told by who caused them.
-  rows.on('error', () => undefined)
+  let copy: CopyOut | undefined
   const errors: unknown[] = []
   const stopAll = (error: unknown): void => {
     errors.push(error)
     const cause = error instanceof Error ? error : undefined
-    rows.destroy(cause)
-    branch?.destroy(cause)
+    copy?.destroy(cause)
+    sink?.destroy(cause)
   }
-  // Before the first wait: a sink may fail at any time.
-  const poured = branch && sink ? pipeline(branch, sink, { signal }).catch(stopAll) : undefined
-  const part = await copyInto(rows).catch(stopAll)
-  if (part && errors.length === 0) branch?.end()
-  await poured
-  signal.throwIfAborted()
-  if (part && errors.length === 0) return part
-  throw errors.find((error) => !isEcho(error)) ?? errors[0]
+  const onAbort = (): void => stopAll(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    // Before the first wait: a sink may fail at any time.
+    const poured = sink && finished(sink, { readable: false }).catch(stopAll)
+    const part = await store().catch(stopAll)
+    if (part && errors.length === 0) sink?.end()
+    await poured
+    signal.throwIfAborted()
+    if (part && errors.length === 0) return part
+    throw errors.find((error) => !isEcho(error)) ?? errors[0]
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
 
-  async function copyInto(way: Duplex): Promise<Part | undefined> {
+  async function store(): Promise<Part | undefined> {
     const session = await open()
     // The sink may have failed meanwhile.
     if (errors.length > 0) return undefined
     signal.throwIfAborted()
-    const copy = copyOut(session.client, copySql(table, slice))
-    // A connection that is cut afterwards tells it again.
-    copy.on('error', () => undefined)
-    const copied = pipeline(copy, way, { signal }).catch((error: unknown) => {
-      stopAll(isEcho(error) ? error : fromPgError(error, `copying ${name}`))
-    })
-    const { columns } = table
-    const stored = archive
-      .putPart(table, slice.n, way, { columns, expectedBytes: slice.bytes, signal, onBytes })
-      .catch(stopAll)
-    const [, done] = await Promise.all([copied, stored])
-    if (done && errors.length === 0 && copy.rowCount !== done.rows) throw miscounted(name, copy.rowCount, done.rows)
-    return done ?? undefined
+    const out = copyOut(session.client, copySql(table, slice))
+    copy = out
+    const known = toSyncErrors(out, name)
+    const rows = sink ? teeInto(sink, known) : known
+    const part = await archive.putPart(
+      table,
+      slice.n,
+      // A sink that stands still must not keep a store that failed waiting.
+      { [Symbol.asyncIterator]: () => rows, destroy: stopAll },
+      { columns: table.columns, expectedBytes: slice.bytes, signal, onBytes },
+    )
+    if (errors.length === 0 && out.rowCount !== part.rows) throw miscounted(name, out.rowCount, part.rows)
+    return part
+  }
+}
+
+/** The rows, with the source's errors in our words. */
+async function* toSyncErrors(copy: CopyOut, name: string): AsyncGenerator<Buffer> {
+  try {
+    yield* copy
+  } catch (error) {
+    throw isEcho(error) ? error : fromPgError(error, `copying ${name}`)
   }
 }
 

@@ -41,8 +41,9 @@ export interface Feed {
   /**
    * Writes a piece's rows as COPY text into the sink, as fast as the slowest of all that they pass, and ends it only when
    * everything that is known of the piece was found right and, on the way into an archive, its part is stored: a COPY that
-   * is fed from it can only be whole. On failure the sink is destroyed with the reason. May be called again for the same
-   * piece after a failure, never twice at once. Answers how many rows went.
+   * is fed from it can only be whole. A chunk's memory is the sink's until it calls back, and not longer (postgres/copy-in.ts
+   * keeps to that). On failure the sink is destroyed with the reason. May be called again for the same piece after a failure,
+   * never twice at once. Answers how many rows went.
    */
   pour(piece: FeedPiece, sink: Writable, lane: Lane, options: PourOptions): Promise<{ rows: number }>
   /**

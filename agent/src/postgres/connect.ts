@@ -1,6 +1,7 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import pg from 'pg'
 import { canceled } from './canceled.ts'
+import { openSocket } from './open-socket.ts'
 import { fromPgError } from './pg-error.ts'
 import type { Believed } from './watch-line.ts'
 
@@ -148,6 +149,7 @@ function newClient({ name, url }: DatabaseUrl, purpose: string): pg.Client {
       connectionTimeoutMillis: connectTimeoutMs,
       keepAlive: true,
       keepAliveInitialDelayMillis: keepAliveDelayMs,
+      stream: openSocket,
     })
   } catch (error) {
     throw new SyncError('config-invalid', `The URL of the database ${name} cannot be read.`, {

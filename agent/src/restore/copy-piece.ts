@@ -1,8 +1,8 @@
 import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
-import copyStreams from 'pg-copy-streams'
 import type { Feed, FeedPiece, PourOptions } from '../feed/feed.ts'
 import type { Lane } from '../lanes/lanes.ts'
+import { copyIn } from '../postgres/copy-in.ts'
 import { fromPgError } from '../postgres/pg-error.ts'
 import type { Session } from '../postgres/session.ts'
 
@@ -25,7 +25,7 @@ export async function copyPiece(
   options: PourOptions,
 ): Promise<number> {
   const name = formatTableName(piece.table)
-  const copy = session.client.query(copyStreams.from(`copy ${into}`))
+  const copy = copyIn(session.client, `copy ${into}`)
   // Between two listeners of the feed's: an error without any would end the process.
   copy.on('error', () => undefined)
   let rows: number

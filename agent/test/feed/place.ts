@@ -1,5 +1,5 @@
 import { createDatabase, templateDatabase, type TestDatabase } from '@multiboard-sync/shared/testing/test-database'
-import copyStreams from 'pg-copy-streams'
+import type pg from 'pg'
 import type { Writable } from 'node:stream'
 import type { ArchiveWriter } from '../../src/archive/archive-writer.ts'
 import { openExport, type OpenExport } from '../../src/export/open-export.ts'
@@ -7,6 +7,7 @@ import type { FeedPiece, PourOptions } from '../../src/feed/feed.ts'
 import { openLanes, type Lane, type Lanes } from '../../src/lanes/lanes.ts'
 import { createTrace, type Trace } from '../../src/lanes/trace.ts'
 import { readSource, type AskedSource } from '../../src/plan/read-source.ts'
+import { copyIn, type CopyIn } from '../../src/postgres/copy-in.ts'
 import { openSource, type Source } from '../../src/postgres/open-source.ts'
 import { createReporter } from '../../src/report/reporter.ts'
 import { deadline } from '../archive/setup.ts'
@@ -87,6 +88,6 @@ export async function openFeeding(
   }
 }
 
-export function copyInto(client: { query<T>(query: T): T }, table: string): Writable & { rowCount: number } {
-  return client.query(copyStreams.from(`copy ${table} from stdin`))
+export function copyInto(client: pg.Client, table: string): CopyIn {
+  return copyIn(client, `copy ${table} from stdin`)
 }
