@@ -13,8 +13,8 @@ RUN npx --yes pnpm@12.21.0 install --prod --no-optional --frozen-lockfile --filt
 
 # The same Debian without npm, yarn and pnpm: Node, the packages and the code are all there is.
 FROM debian:bookworm-slim
-RUN groupadd --gid 10001 sync \
-  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin sync \
+RUN groupadd --gid 10001 multiboard-sync \
+  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin multiboard-sync \
   && install -d -o 10001 -g 10001 -m 0700 /var/lib/multiboard-sync /var/cache/multiboard-sync
 COPY --from=packages /usr/local/bin/node /usr/local/bin/node
 WORKDIR /app

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { describe, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { agentEnvSchema } from '../agent/src/env-schema.ts'
 import { controlPlaneEnvSchema } from '../control-plane/src/env-schema.ts'
 import { agentNodeOptions, agentProcessEnv } from './agent-process.ts'
@@ -9,11 +9,6 @@ import { agentNodeOptions, agentProcessEnv } from './agent-process.ts'
 
 const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), 'utf8')
 const isThere = (path: string): boolean => existsSync(new URL(`../${path}`, import.meta.url))
-// The agent's own; nothing else here reads YAML.
-const { parse } = createRequire(new URL('../agent/package.json', import.meta.url))('yaml') as {
-  parse: (text: string, options: { merge: boolean }) => unknown
-}
-
 interface Service {
   profiles: string[]
   image: string
@@ -219,7 +214,7 @@ describe('the units', () => {
     for (const { text, schema } of units) {
       expect(unitEnvironment(text).length).toBeGreaterThan(2)
       expect(unknownTo(schema, unitEnvironment(text))).toEqual([])
-      const [, main = ''] = /^ExecStart=.*\/current\/(\S+\.ts)/m.exec(text) ?? []
+      const [, main = ''] = /^ExecStart=.*\/((?:agent|control-plane)\/src\/\S+\.ts)/m.exec(text) ?? []
       expect(isThere(main), main).toBe(true)
     }
   })
