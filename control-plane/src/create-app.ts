@@ -10,7 +10,8 @@ import type { ControlPlane } from './control-plane.ts'
 import { eventRoutes } from './events/event-routes.ts'
 import { takeTicket } from './events/take-ticket.ts'
 import { jobRoutes } from './jobs/job-routes.ts'
-import { requirePerson } from './people/require-person.ts'
+import { metricsRoutes } from './metrics/metrics-routes.ts'
+import { requirePerson, requireWatcher } from './people/require-person.ts'
 import { loginRoutes, sessionRoutes } from './people/session-routes.ts'
 import { tokenRoutes } from './people/token-routes.ts'
 import { policyRoutes } from './policy/policy-routes.ts'
@@ -33,7 +34,7 @@ export function createApp(control: ControlPlane) {
   const app = new Hono<{ Variables: RequestIdVariables }>()
   app.onError((error, c) => answerError(error, c, control.log))
   app.use(requestId(), logRequest(control.log), answerHeaders(control.origin), requireJson)
-  app.use('/v1/*', limitUnproven(control))
+  for (const path of ['/v1/*', '/metrics']) app.use(path, limitUnproven(control))
   for (const path of ['/v1/enroll', '/v1/session']) app.use(path, limitStrangers(control))
   // In one chain, from which `hono/client` takes the types of all routes.
   const routes = app
@@ -47,6 +48,8 @@ export function createApp(control: ControlPlane) {
     // What anybody may call stands above this line. Below it nothing is reached but by a person with the role for it.
     .use('/v1/jobs/:id/events', takeTicket(control))
     .use('/v1/*', requirePerson(control), limitPeople(control))
+    .use('/metrics', requireWatcher(control), limitPeople(control))
+    .route('/', metricsRoutes(control))
     .route('/v1', jobRoutes(control))
     .route('/v1', eventRoutes(control))
     .route('/v1', archiveRoutes(control))

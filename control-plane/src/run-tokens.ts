@@ -3,7 +3,7 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { readDatabaseUrl } from './env.ts'
 import { makeToken, makeTokenSchema } from './people/make-token.ts'
 import { openDatabase } from './store/open-database.ts'
-import { describeError, logToStderr } from './web/log.ts'
+import { describeError, openLog } from './web/log.ts'
 
 const usage = `usage: DATABASE_URL=… pnpm tokens --label <name> [--role viewer|operator|admin] [--days 1..365]`
 
@@ -14,7 +14,7 @@ const usage = `usage: DATABASE_URL=… pnpm tokens --label <name> [--role viewer
 async function main(args: string[]): Promise<void> {
   const input = readArgs(args)
   await using database = openDatabase(readDatabaseUrl(), (error) =>
-    logToStderr({ level: 'warning', event: 'connection-lost', ...describeError(error) }),
+    openLog()({ level: 'warning', event: 'connection-lost', ...describeError(error) }),
   )
   const { expires_at, label, role, token } = await makeToken(database, input, 'control').catch((cause: unknown) => {
     throw new SyncError('database-unreachable', "The control plane's database cannot be used.", {
@@ -49,6 +49,6 @@ try {
   await main(process.argv.slice(2))
 } catch (error) {
   if (error instanceof SyncError) process.stderr.write(`${error.message}\n${error.hint}\n`)
-  else logToStderr({ level: 'error', event: 'making-a-token-failed', ...describeError(error) })
+  else openLog()({ level: 'error', event: 'making-a-token-failed', ...describeError(error) })
   process.exitCode = 1
 }

@@ -11,7 +11,7 @@ import { migrate, migrationFailed } from './store/migrate.ts'
 import { openDatabase } from './store/open-database.ts'
 import { answerUnreadable } from './web/answer-unreadable.ts'
 import { closeServer } from './web/close-server.ts'
-import { describeError, logToStderr, type Log } from './web/log.ts'
+import { describeError, openLog, type Log } from './web/log.ts'
 
 export interface StartOptions extends ControlPlaneConfig {
   log?: Log
@@ -34,7 +34,7 @@ const HEARTBEATS_UNREAD = 4
 
 /** Migrates the database, then listens. Throws when the database or the port cannot be had; leaves nothing open then. */
 export async function startControlPlane(options: StartOptions): Promise<RunningControlPlane> {
-  const log = options.log ?? logToStderr
+  const log = options.log ?? openLog(options.logLevel)
   await using started = new AsyncDisposableStack()
   const database = started.use(
     openDatabase(options.databaseUrl, (error) =>

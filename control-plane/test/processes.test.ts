@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
@@ -63,7 +64,34 @@ test('as a process it says where it listens, answers, and stops when it is asked
       .map((line) => JSON.parse(line)),
   ).toEqual([
     expect.objectContaining({ level: 'info', event: 'request', method: 'GET', route: '/healthz', status: 200 }),
+    expect.objectContaining({ level: 'info', event: 'stopping', signal: 'SIGTERM' }),
   ])
+})
+
+test('the first signal takes no new connection and lets a request under way wait, the second ends it at once', async () => {
+  await using database = await createDatabase()
+  const env = { DATABASE_URL: database.url, PUBLIC_URL: 'https://sync.example.com', SIGNING_KEY: key, PORT: '0' }
+  const { child, exit, said } = start({ ...env, ADMIN_TOKEN: adminToken, LOG_LEVEL: 'warning' })
+  await vi.waitFor(() => expect(said.out).toContain('\n'), { timeout: RUN_TIMEOUT_MS })
+  const { port } = new URL(/http:\/\/127\.0\.0\.1:\d+/.exec(said.out)?.[0] ?? '')
+  // A request whose body never comes: the server waits five seconds for it.
+  const socket = connect(Number(port), '127.0.0.1')
+  socket.on('error', () => undefined)
+  await once(socket, 'connect')
+  const headers = `authorization: Bearer ${adminToken}\r\ncontent-type: application/json\r\ncontent-length: 100`
+  socket.write(`POST /v1/jobs HTTP/1.1\r\nhost: x\r\n${headers}\r\n\r\n{`)
+  expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
+  child.kill('SIGTERM')
+  await vi.waitFor(async () => await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow(), {
+    timeout: RUN_TIMEOUT_MS,
+  })
+  expect(child.exitCode).toBeNull()
+  const askedAt = performance.now()
+  child.kill('SIGINT')
+  const { code, err, signal } = await exit()
+  expect({ code, signal, err }).toEqual({ code: 130, signal: null, err: '' })
+  expect(performance.now() - askedAt).toBeLessThan(2000)
+  socket.destroy()
 })
 
 test('a first start prints one token, the next one none, and with the database’s address alone one gets another', async () => {

@@ -8,14 +8,14 @@ import type { RunningControlPlane, StartOptions } from '../src/start-control-pla
 import { migrate } from '../src/store/migrate.ts'
 import { openDatabase } from '../src/store/open-database.ts'
 import { closeServer } from '../src/web/close-server.ts'
-import { describeError, logToStderr } from '../src/web/log.ts'
+import { describeError, openLog } from '../src/web/log.ts'
 
 /**
  * The control plane as functions in the worst case: each request gets an app and a pool of its own, which end with its
  * answer. Whatever one request leaves in memory for the next is lost here.
  */
 export async function startFreshApps(options: StartOptions): Promise<RunningControlPlane> {
-  const log = options.log ?? logToStderr
+  const log = options.log ?? openLog(options.logLevel)
   const open = () =>
     openDatabase(options.databaseUrl, (error) =>
       log({ level: 'warning', event: 'connection-lost', ...describeError(error) }),

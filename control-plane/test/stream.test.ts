@@ -220,7 +220,7 @@ test('G12: a client that does not read makes the server stand still, not fill it
   expect(received).toBeGreaterThan(blob.length * total)
 })
 
-test('stopping the server ends its streams at once', async () => {
+test('stopping the server ends its streams at once, and tells their clients when to come back', async () => {
   const here = await startSurroundings(fast)
   try {
     const { url } = await begun(here)
@@ -228,7 +228,9 @@ test('stopping the server ends its streams at once', async () => {
     await sleep(100)
     const startedAt = performance.now()
     await here.control.close()
-    await reading
+    const last = (await reading).at(-1)
+    expect(last).toEqual({ retry: expect.stringMatching(/^\d{4}$/) })
+    expect(Number(last?.retry)).toBeGreaterThanOrEqual(3000)
     expect(performance.now() - startedAt).toBeLessThan(2500)
   } finally {
     await here[Symbol.asyncDispose]()

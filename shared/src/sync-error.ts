@@ -98,6 +98,7 @@ export type SyncErrorCode =
   | 'agent-revoked'
   | 'enrollment-refused'
   | 'rate-limited'
+  | 'not-ready'
   | 'not-found'
   | 'agent-unknown'
   | 'invalid-request'

@@ -26,6 +26,8 @@ export interface StreamTimes {
 export const defaultStreamTimes: StreamTimes = { pollMs: 500, heartbeatMs: 15_000, rotateMs: 240_000 }
 
 const RECONNECT_MS = 2000
+/** When the control plane stops: long enough for a new one to listen, and spread, so that not all come back at once. */
+const RESTART_MS = [3000, 8000] as const
 // An event has 16 KiB at most: a viewer that does not read holds less than a megabyte.
 const PAGE = 50
 
@@ -67,9 +69,12 @@ export async function* streamEvents(
       silentSince = now
     }
     // More pages wait: no pause between them.
-    if (isComplete && !(await pause(waitMs(job, times), signal))) return
+    if (isComplete && !(await pause(waitMs(job, times), signal))) break
     job = await readJob(database, job.id)
   }
+  // Only a stop of ours is heard; a client that has left reads nothing.
+  const [leastMs, mostMs] = RESTART_MS
+  yield `retry: ${Math.round(leastMs + (mostMs - leastMs) * Math.random())}\n\n`
 }
 
 function waitMs(job: JobRow, { pollMs }: StreamTimes): number {

@@ -3,7 +3,7 @@ import type { ControlPlane } from '../control-plane.ts'
 import { checkOrigin, originOf } from './check-origin.ts'
 import { findSession } from './find-session.ts'
 import { requireRole, type Person, type PersonEnv } from './person.ts'
-import { makeProver, unauthorized } from './prove-person.ts'
+import { makeProver, unauthorized, type Prover } from './prove-person.ts'
 import { roleFor } from './role-for.ts'
 import { readSessionCookie } from './session-cookie.ts'
 
@@ -13,7 +13,15 @@ import { readSessionCookie } from './session-cookie.ts'
  * taken as they are.
  */
 export function requirePerson(control: ControlPlane) {
-  const prove = makeProver(control)
+  return requireProof(control, makeProver(control))
+}
+
+/** The same for a program that only watches: it asks each half minute, and agents do not poll faster for it. */
+export function requireWatcher(control: ControlPlane) {
+  return requireProof(control, makeProver(control, { isWatcher: true }))
+}
+
+function requireProof(control: ControlPlane, prove: Prover) {
   return createMiddleware<PersonEnv>(async function person(c, next) {
     const proven = (c.get('person') as Person | undefined) ?? (await callerOf(c.req.raw, readCookie(c)))
     requireRole(proven, roleFor(c.req.method, c.req.path))

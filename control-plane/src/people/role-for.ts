@@ -16,7 +16,7 @@ const rules: readonly { method: string; path: RegExp; role: Role }[] = [
   { method: 'GET', path: /^\/v1\/(tokens|audit|enrollments)(\/|$)/, role: 'admin' },
 ]
 
-/** The least role that a call needs; `path` begins with `/v1/`, its parameters may be filled in or not. */
+/** The least role that a call needs; `path` begins with `/v1/` or is `/metrics`, its parameters may be filled in or not. */
 export function roleFor(method: string, path: string): Role {
   const asked = method === 'HEAD' ? 'GET' : method
   const rule = rules.find((candidate) => candidate.method === asked && candidate.path.test(path))

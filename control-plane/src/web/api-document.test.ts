@@ -56,7 +56,7 @@ test('every route says what it does, for whom, and how it fails', () => {
     const isOpen = operation.security?.length === 0
     expect(isOpen || ['401', '403'].every((status) => status in operation.responses), what).toBe(true)
     expect(isOpen, what).toBe(
-      ['/healthz', '/v1/openapi.json', '/v1/enroll'].includes(path) || what === 'POST /v1/session',
+      ['/healthz', '/readyz', '/v1/openapi.json', '/v1/enroll'].includes(path) || what === 'POST /v1/session',
     )
     const inPath = operation.parameters?.filter((parameter) => parameter.in === 'path').map(({ name }) => `{${name}}`)
     expect(inPath ?? [], what).toEqual(path.match(/\{[a-z]+\}/gi) ?? [])

@@ -21,6 +21,8 @@ interface Answer {
   schema?: z.ZodType
   /** The answer can be a stream of server-sent events as well: what it sends. */
   stream?: string
+  /** The answer is plain text: what it says. */
+  text?: string
   /** Response headers that matter to a caller, and what they say. */
   headers?: Record<string, string>
 }
@@ -143,11 +145,12 @@ function responsesOf(route: Description): NonNullable<Operation['responses']> {
   }
 }
 
-function responseOf({ what, schema, stream, headers = {} }: Answer, { revalidated }: Description) {
+function responseOf({ what, schema, stream, text, headers = {} }: Answer, { revalidated }: Description) {
   const told = { ...headers, ...(revalidated && schema ? { ETag: 'For If-None-Match.' } : {}) }
   const content = {
     ...(schema ? { 'application/json': { schema: resolver(schema, { options: jsonSchemaOptions }) } } : {}),
     ...(stream ? { 'text/event-stream': { schema: { type: 'string' as const, description: stream } } } : {}),
+    ...(text ? { 'text/plain': { schema: { type: 'string' as const, description: text } } } : {}),
   }
   return {
     description: what,

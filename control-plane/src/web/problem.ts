@@ -45,6 +45,7 @@ const statusOf: Partial<Record<SyncErrorCode, number>> = {
   'event-gap': 416,
   'rate-limited': 429,
   internal: 500,
+  'not-ready': 503,
 }
 // What a person asked for is well formed and cannot be done: unknown names, the policy's no, a key used twice.
 const OTHERWISE = 422
