@@ -19,6 +19,7 @@ COPY --from=packages /usr/local/bin/node /usr/local/bin/node
 WORKDIR /app
 COPY --from=packages /app ./
 COPY shared/src shared/src
+COPY control-plane/openapi.json control-plane/
 COPY control-plane/src control-plane/src
 
 # Writes to its database and nowhere else: the file system may be read-only.
