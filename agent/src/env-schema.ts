@@ -21,18 +21,23 @@ export const agentEnvSchema = z.object({
   AGENT_ID: agentIdSchema.default('local').meta({
     description: "The agent's name. The control plane knows the agent's public key by it.",
     example: 'vps-1',
+    form: 'lower-case letters, digits and -',
   }),
   AGENT_CONFIG: z.string().min(1).default('./agent.yaml').meta({
+    form: 'path',
     description: 'The policy: which databases there are and which may flow where. agent.example.yaml shows its form.',
   }),
   AGENT_STATE_DIR: z.string().min(1).default(DEFAULT_STATE_DIR).meta({
+    form: 'path',
     description:
       'A folder that survives a restart: the journal of jobs, events that are not sent yet, orders already seen, the sign of life.',
   }),
   AGENT_KEY_FILE: z.string().min(1).default('./agent.key.json').meta({
+    form: 'path',
     description: "The agent's private key. `pnpm agent enroll` makes one where there is none; so does `pnpm keys`.",
   }),
   TRUST_FILE: z.string().min(1).default('./trust.json').meta({
+    form: 'path',
     description: 'The public keys that the agent obeys. `pnpm keys` makes it.',
   }),
   // Signatures name paths as the control plane sees them: a prefix that a proxy strips would break every one.
@@ -45,6 +50,7 @@ export const agentEnvSchema = z.object({
       example: 'https://sync.example.com',
     }),
   HEALTH_LISTEN: listenSchema.optional().meta({
+    form: 'host:port',
     description:
       'host:port where the daemon answers GET /healthz, /readyz and /metrics, such as 127.0.0.1:9464. Empty: it listens nowhere. There is no password: keep it on the loopback address, or behind a firewall.',
     example: '',
@@ -72,6 +78,8 @@ export const agentEnvSchema = z.object({
   }),
   S3_FORCE_PATH_STYLE: z.stringbool().default(false).meta({
     description: 'true for stores that want the bucket in the path (MinIO, most self-hosted ones).',
+    form: '`true` or `false`',
+    fallback: 'false',
   }),
   TYPESENSE_HOST: z
     .string()
@@ -85,6 +93,7 @@ export const agentEnvSchema = z.object({
       description:
         'The URL of the search server whose collections follow the rows (`collections:` in the policy); without a scheme it means https. Leave it and its key empty for none.',
       example: 'https://search.example.com:8108',
+      form: 'URL',
     }),
   TYPESENSE_API_KEY: z.string().min(1).optional().meta({
     description: 'Its key. docs/TYPESENSE.md has the curl command that makes one with the least rights.',
@@ -101,7 +110,7 @@ export const agentEnvSchema = z.object({
 export const databaseUrlVariable = {
   name: '<NAME>_DATABASE_URL',
   description:
-    "The URL of the database <name> of the policy, or the variable that its url_env names. Use the server's direct address, not that of a pooler. These URLs never leave the agent.",
+    "The URL of a database of the policy: `<NAME>` is its name there in capital letters, `PRODUCTION_DATABASE_URL` for `production`; or the variable that its `url_env` names. Use the server's direct address, not that of a pooler. These URLs never leave the agent.",
   secret: true,
   examples: {
     PRODUCTION_DATABASE_URL: 'postgresql://user:password@production.example.com:5432/parts',

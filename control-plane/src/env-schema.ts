@@ -38,17 +38,20 @@ const jwkSchema = jsonSchema.pipe(
 
 export const controlPlaneEnvSchema = z.object({
   DATABASE_URL: databaseUrlSchema.meta({
+    form: 'URL',
     description: 'Its own database. It holds jobs, events, names and sizes; never rows of your databases.',
     secret: true,
     example: 'postgresql://user:password@db.example.com:5432/control_plane',
   }),
   SIGNING_KEY: jwkSchema.meta({
+    form: 'JSON',
     description:
       'The private key that signs orders, as JSON. `pnpm keys` makes it. Rather name the file that holds it.',
     secret: true,
     example: { SIGNING_KEY: '', SIGNING_KEY_FILE: './control-plane.key.json' },
   }),
   PUBLIC_URL: textSchema.pipe(z.url({ protocol: /^https?$/, error: 'must be an http or https URL' })).meta({
+    form: 'URL',
     description: 'Where people and agents reach it. Its origin is in every signature.',
     example: 'https://sync.example.com',
   }),
@@ -59,6 +62,7 @@ export const controlPlaneEnvSchema = z.object({
     example: '',
   }),
   PEOPLE_ISSUERS: jsonSchema.pipe(issuersSchema).optional().meta({
+    form: 'JSON',
     description: 'Whose JWTs prove people: a list as JSON. docs/PROTOCOL.md, People, tells what it may say.',
     example: '',
   }),

@@ -5,26 +5,39 @@ import { collectionsSchema } from './mapping.ts'
 import { parseWindow } from './policy-window.ts'
 import { parseTablePattern, type TableName } from './table-pattern.ts'
 
-/** The agent's own policy, read from agent.yaml. What it does not allow does not happen, whatever was signed. */
+/**
+ * The agent's own policy, read from agent.yaml. What it does not allow does not happen, whatever was signed.
+ * docs/CONFIGURATION.md is written from what is described here (`pnpm configuration`).
+ */
 
 const databaseSchema = z.strictObject({
-  /** Name of the environment variable with the URL. Default: <NAME>_DATABASE_URL. */
   url_env: z
     .string()
     .regex(/^[A-Z][A-Z0-9_]*$/)
-    .optional(),
-  role: z.enum(['source', 'target', 'both']),
-  /** Never a target unless a route names it. */
-  protected: z.boolean().default(false),
-  /** Allow a URL that leads through a proxy which does not pass PostgreSQL's own backend pid. */
-  via_proxy: z.boolean().default(false),
-  /** The server that the URL must lead to, whatever its name or address. As text: JavaScript's numbers are too short for it. */
+    .optional()
+    .describe('The environment variable with the URL. Default: `<NAME>_DATABASE_URL`.'),
+  role: z
+    .enum(['source', 'target', 'both'])
+    .describe('`source`: may be read. `target`: may be changed. `both`: either.'),
+  protected: z.boolean().default(false).describe('Never a target unless a route names it.'),
+  via_proxy: z
+    .boolean()
+    .default(false)
+    .describe("Allow a URL that leads through a proxy which does not pass PostgreSQL's own backend pid."),
+  // As text: JavaScript's numbers are too short for it.
   system_identifier: z
     .string('digits in quotes')
     .regex(/^\d{1,20}$/, 'digits in quotes')
-    .optional(),
-  /** The database on that server that the URL must lead to. */
-  database_oid: z.int().positive().max(4_294_967_295).optional(),
+    .optional()
+    .describe(
+      'The server that the URL must lead to, whatever its name or address: digits in quotes. `pnpm agent doctor` prints it.',
+    ),
+  database_oid: z
+    .int()
+    .positive()
+    .max(4_294_967_295)
+    .optional()
+    .describe('The database on that server that the URL must lead to. `pnpm agent doctor` prints it.'),
 })
 
 const SECONDS = { s: 1, m: 60, h: 3600, d: 86_400 } as const
@@ -63,60 +76,108 @@ const windowSchema = z
 const routedKinds = ['sync', 'restore'] as const
 
 const routeSchema = z.strictObject({
-  from: databaseNameSchema,
-  to: databaseNameSchema,
+  from: databaseNameSchema.describe('The source, by its name in `databases`.'),
+  to: databaseNameSchema.describe('The target, by its name in `databases`.'),
   tables: z
-    .strictObject({ include: tablesSchema.default(['*.*']), exclude: tablesSchema.default([]) })
-    .default({ include: ['*.*'], exclude: [] }),
-  /** Refuse when a table would lose more than this share of its rows, in percent. Absent: no guard. */
-  max_row_drop_pct: z.number().min(0).max(100).optional(),
-  /** Aliases of the collections that follow what flows here. Absent: all whose rows are in `to`. */
-  collections: z.array(aliasSchema).max(MAX_COLLECTIONS).optional(),
-  /** What may take this way. Absent: both. */
+    .strictObject({
+      include: tablesSchema
+        .default(['*.*'])
+        .describe('What flows: patterns `schema.table` with `*` and `?`; without a schema they mean `public`.'),
+      exclude: tablesSchema.default([]).describe('What of it stays out, and keeps its rows.'),
+    })
+    .default({ include: ['*.*'], exclude: [] })
+    .describe('Which tables may take this way.'),
+  max_row_drop_pct: z
+    .number()
+    .min(0)
+    .max(100)
+    .optional()
+    .describe('Refuse when a table would lose more than this share of its rows, in percent. Absent: no guard.'),
+  collections: z
+    .array(aliasSchema)
+    .max(MAX_COLLECTIONS)
+    .optional()
+    .describe('Aliases of the search collections that follow what flows here. Absent: all whose rows are in `to`.'),
   kinds: z
     .array(z.enum(routedKinds))
     .min(1)
     .overwrite((kinds) => routedKinds.filter((kind) => kinds.includes(kind)))
-    .optional(),
-  /** Jobs begin while one of these is open (policy-window.ts). Absent: at any time. */
+    .optional()
+    .describe('What may take this way; a restore is of an archive of `from`. Absent: both.'),
   window: z
     .union([windowSchema, z.array(windowSchema).min(1).max(WINDOWS_MAX)])
     .transform((texts) => (typeof texts === 'string' ? [texts] : texts))
-    .optional(),
-  /** So many jobs begin on `to` in any 24 hours, whatever route they take. Absent: any number. */
-  max_jobs_per_day: z.int().min(1).max(10_000).optional(),
-  /** From one job's begin on `to` to the next one's. Absent: none. */
-  min_interval: durationSchema('1d').optional(),
-  /** Older archives of `from` are not restored. Absent: any archive is. */
-  max_archive_age: durationSchema('3650d').optional(),
+    .optional()
+    .describe(
+      'Jobs begin while one of these is open: days (Mon to Sun, ranges, lists, daily), times, a time zone, such as `Sat 02:00-05:00 Europe/Zurich`. Absent: at any time.',
+    ),
+  max_jobs_per_day: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .optional()
+    .describe('So many jobs begin on `to` in any 24 hours, whatever route they take. Absent: any number.'),
+  min_interval: durationSchema('1d')
+    .optional()
+    .describe("From one job's begin on `to` to the next one's, at most 1d: `90s`, `10m`, `12h`. Absent: none."),
+  max_archive_age: durationSchema('3650d')
+    .optional()
+    .describe('Older archives of `from` are not restored: `12h`, `30d`. Absent: any archive is.'),
 })
 export type Route = z.infer<typeof routeSchema>
 
 const limitsSchema = z.strictObject({
-  concurrent_jobs: z.literal(1).default(1),
-  connections_per_database: z.int().min(1).max(32).default(4),
-  /** How often a job asks for the locks on its target's tables, 5 seconds each and with pauses between, before it gives up. */
-  lock_attempts: z.int().min(1).max(100).default(8),
+  concurrent_jobs: z.literal(1).default(1).describe('Jobs that run at the same time. One is all there is.'),
+  connections_per_database: z
+    .int()
+    .min(1)
+    .max(32)
+    .default(4)
+    .describe('Connections that a job opens to each of its databases to copy rows.'),
+  lock_attempts: z
+    .int()
+    .min(1)
+    .max(100)
+    .default(8)
+    .describe(
+      "How often a job asks for the locks on its target's tables, 5 seconds each and with pauses between, before it gives up.",
+    ),
 })
 
 const archiveSchema = z.strictObject({
-  /** `gzip` is read everywhere; `zstd` costs half the CPU and is smaller. Older archives are read whatever this says. */
-  compression: z.enum(['gzip', 'zstd']).default('gzip'),
-  /** 1 is the fastest; 9 takes many times its CPU. */
-  level: z.int().min(1).max(9).default(1),
+  compression: z
+    .enum(['gzip', 'zstd'])
+    .default('gzip')
+    .describe(
+      "`gzip` is read everywhere; `zstd` costs half the CPU and is smaller, and psql's recipe then needs the command zstd. Older archives are read whatever this says.",
+    ),
+  level: z.int().min(1).max(9).default(1).describe('1 is the fastest; 9 takes many times its CPU.'),
 })
 export type Packing = z.infer<typeof archiveSchema>
 
 export const policySchema = z.strictObject({
-  databases: z.record(databaseNameSchema, databaseSchema),
-  routes: z.array(routeSchema).default([]),
-  /** `checksums`: rows and an order-independent checksum of every table; `counts`: rows only. */
-  verify: z.enum(['checksums', 'counts']).default('checksums'),
-  limits: limitsSchema.default({ concurrent_jobs: 1, connections_per_database: 4, lock_attempts: 8 }),
-  /** How archives are written. */
-  archive: archiveSchema.default({ compression: 'gzip', level: 1 }),
-  /** Search collections by their aliases: how rows become documents. */
-  collections: collectionsSchema.default({}),
+  databases: z
+    .record(databaseNameSchema, databaseSchema)
+    .describe('Each database by a name of yours: lower-case letters, digits and _.'),
+  routes: z
+    .array(routeSchema)
+    .default([])
+    .describe('What may flow where. Nothing else does. Tables that are replaced are always backed up first.'),
+  verify: z
+    .enum(['checksums', 'counts'])
+    .default('checksums')
+    .describe(
+      'What is compared before a commit. `checksums`: rows and an order-independent checksum of every table; `counts`: rows only, faster.',
+    ),
+  limits: limitsSchema
+    .default({ concurrent_jobs: 1, connections_per_database: 4, lock_attempts: 8 })
+    .describe('What a job may take.'),
+  archive: archiveSchema.default({ compression: 'gzip', level: 1 }).describe('How archives are written.'),
+  collections: collectionsSchema
+    .default({})
+    .describe(
+      'Search collections on a Typesense server by their aliases: how rows become documents. TYPESENSE.md tells more.',
+    ),
 })
 export type Policy = z.infer<typeof policySchema>
 
