@@ -43,7 +43,7 @@ const OPTIONS = {
 } as const
 
 /** Which options a command takes besides --json and --help, and how many words follow it. */
-const COMMANDS: Record<string, { options: string[]; words: [number, number] }> = {
+export const COMMANDS: Record<string, { options: string[]; words: [number, number] }> = {
   run: { options: [], words: [0, 0] },
   doctor: { options: [], words: [0, 0] },
   archives: { options: [], words: [0, 2] },
