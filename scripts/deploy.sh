@@ -21,7 +21,7 @@ usage: scripts/deploy.sh [user@]host [options]
   --code <mbse_…>           enroll with this one-time code; the agent's key is made there and stays there
   --health-seconds <n>      how long a started agent has to become well, before the release before it comes back (60)
 
-  --check                   change nothing; say what would be done and what is missing
+  --check                   change nothing; say what would be done and what is missing (then with exit code 1)
   --rollback                back to the release before this one
   --version <release>       to another release that is still there
   --help
@@ -99,9 +99,9 @@ sha256() { if command -v sha256sum >/dev/null; then sha256sum "$1"; else shasum 
 
 connect() {
   SSH_OPTIONS=(-o ControlMaster=auto -o "ControlPath=$FOLDER/s" -o ControlPersist=120 -o ServerAliveInterval=15 -o ServerAliveCountMax=8)
-  VIA='ssh -t'
-  if [ -n "$PORT" ]; then SSH_OPTIONS+=(-p "$PORT") && VIA="$VIA -p $PORT"; fi
-  if [ -n "$IDENTITY" ]; then SSH_OPTIONS+=(-i "$IDENTITY") && VIA="$VIA -i $IDENTITY"; fi
+  VIA='ssh -t' AGAIN="scripts/deploy.sh $HOST"
+  if [ -n "$PORT" ]; then SSH_OPTIONS+=(-p "$PORT") && VIA="$VIA -p $PORT" AGAIN="$AGAIN --port $PORT"; fi
+  if [ -n "$IDENTITY" ]; then SSH_OPTIONS+=(-i "$IDENTITY") && VIA="$VIA -i $IDENTITY" AGAIN="$AGAIN --identity $IDENTITY"; fi
   VIA="$VIA $HOST"
   local who
   who=$(there 'id -u; command -v bash' </dev/null)
@@ -154,7 +154,7 @@ send_and_install() {
   printf '%s\n' "$CODE" | there "trap 'rm -rf $REMOTE' EXIT; cd $REMOTE && echo '$(sha256 "$archive")  release.tar.gz' | sha256sum --check --status ||
     { echo 'deploy.sh: the archive did not arrive whole' >&2; exit 1; }
     tar -xzf release.tar.gz scripts/install-agent.sh scripts/deploy &&
-    ${SUDO}bash scripts/install-agent.sh $words --via $(quoted "$VIA") $PASSED"
+    ${SUDO}bash scripts/install-agent.sh $words $WORDS"
 }
 
 main() {
@@ -169,10 +169,11 @@ main() {
   FOLDER=$(mktemp -d "${TMPDIR:-/tmp}/mbs.XXXXXX")
   trap clean_up EXIT
   connect
+  WORDS="--via $(quoted "$VIA") --again $(quoted "$AGAIN") $PASSED"
   case $MODE in
     install) send_and_install ;;
-    check) installer | there "${SUDO}bash -s -- --release $RELEASE --via $(quoted "$VIA") $PASSED" ;;
-    *) installer | there "${SUDO}bash -s -- --via $(quoted "$VIA") $PASSED" ;;
+    check) installer | there "${SUDO}bash -s -- --release $RELEASE $WORDS" ;;
+    *) installer | there "${SUDO}bash -s -- $WORDS" ;;
   esac
 }
 

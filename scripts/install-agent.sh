@@ -39,7 +39,7 @@ usage: install-agent.sh [options]          as root, on the machine where the age
   --health-seconds <n>      how long a started agent has to become well, before the release before it comes back (60)
   --no-service              put everything in its place; install no unit, start nothing
 
-  --check                   change nothing; say what would be done and what is missing
+  --check                   change nothing; say what would be done and what is missing (then with exit code 1)
   --rollback                back to the release before this one
   --version <release>       to another release that is still on this machine
   --help
@@ -164,7 +164,7 @@ remove_drafts() {
 }
 
 parse() {
-  MODE=install FROM='' RELEASE='' SHA256='' AGENT_ID='' CONTROL_PLANE_URL='' TRUST='' CODE='' WANTED='' VIA=''
+  MODE=install FROM='' RELEASE='' SHA256='' AGENT_ID='' CONTROL_PLANE_URL='' TRUST='' CODE='' WANTED='' VIA='' AGAIN=''
   HEALTH_SECONDS=60 SERVICE=yes CHECK=no FAILED=no DRAFTS=()
   while [ $# -gt 0 ]; do
     case $1 in
@@ -184,8 +184,9 @@ parse() {
       --code) CODE=$2 ;;
       --health-seconds) HEALTH_SECONDS=$2 ;;
       --version) MODE=version WANTED=$2 ;;
-      # How the commands of the last lines are reached, when somebody sits elsewhere.
+      # How commands here are reached, and this one, when somebody sits elsewhere.
       --via) VIA="$2 " ;;
+      --again) AGAIN=$2 ;;
       *) wrong_usage "not understood: $1" ;;
     esac
     shift 2
@@ -208,6 +209,7 @@ main() {
   umask 022
   look_at_machine
   name_release
+  [ -n "$AGAIN" ] || AGAIN="bash $APP/current/scripts/install-agent.sh --version $RELEASE"
   if [ "$CHECK" = yes ]; then
     check
     return

@@ -25,6 +25,8 @@ take_lock() {
   exec 9>"$APP/.lock"
   flock --nonblock 9 || die 'another install-agent.sh is at work here'
   LOG_OPEN=yes
+  # What one that was killed has left.
+  rm -rf "$APP"/releases/.new.* "$APP"/node/.new.*
 }
 
 has_npm() { command -v npm >/dev/null && command -v npx >/dev/null; }
@@ -95,12 +97,15 @@ stage_release() {
   say "$RELEASE is on the disk."
 }
 
-# Every release that is not in use, but the youngest.
+# Every release that is not in use, but the youngest; and every Node that no release has.
 remove_old_releases() {
   local name kept=0
   for name in $(list_releases); do
     case $name in "$(linked current)" | "$(linked previous)") continue ;; esac
     kept=$((kept + 1))
     [ "$kept" -le "$KEEP_MORE" ] || rm -rf "${APP:?}/releases/$name"
+  done
+  for name in "$APP"/node/*; do
+    [ -n "$(find "$APP"/releases/*/bin/node -lname "$name/*")" ] || rm -rf "$name"
   done
 }

@@ -3,24 +3,19 @@
 # A part of install-agent.sh: from one release to another, and back by itself when that one is not well.
 
 point() { # link, release
-  ln -s "releases/$2" "$APP/.$1.new"
+  ln -sfn "releases/$2" "$APP/.$1.new"
   mv -T "$APP/.$1.new" "$APP/$1"
 }
 
 # The unit belongs to the release. What is yours of it is in `systemctl edit`, which this leaves alone.
 # False when it was so already.
 put_unit() {
-  local draft=$UNITS/.$UNIT.new
+  local unit draft=$UNITS/.$UNIT.new
+  unit=$(cat "$APP/releases/$1/infra/systemd/$UNIT")
+  [ -z "$PREFIX" ] || unit=$(printf '%s' "$unit" | sed "s#\(/opt\|/etc\|/var/lib\|/var/cache\)/multiboard-sync#$PREFIX&#g")
+  [ "$unit" != "$(cat "$UNITS/$UNIT" 2>/dev/null)" ] || return 1
   install -d -m 0755 "$UNITS"
-  if [ -n "$PREFIX" ]; then
-    sed "s#\(/opt\|/etc\|/var/lib\|/var/cache\)/multiboard-sync#$PREFIX&#g" "$APP/releases/$1/infra/systemd/$UNIT" >"$draft"
-  else
-    cat "$APP/releases/$1/infra/systemd/$UNIT" >"$draft"
-  fi
-  if cmp -s "$draft" "$UNITS/$UNIT"; then
-    rm -f "$draft"
-    return 1
-  fi
+  printf '%s\n' "$unit" >"$draft"
   chmod 0644 "$draft"
   mv "$draft" "$UNITS/$UNIT"
   service daemon-reload
@@ -30,18 +25,15 @@ heartbeat_pid() { sed -n 's/.*"pid": *\([0-9]*\).*/\1/p' "$STATE/alive.json" 2>/
 
 # Whether the control plane answers the agent that runs: then it must answer the next one, too.
 is_answered() {
-  is_active && agent "$1" health >/dev/null 2>&1 && grep -q '"failed_with": *null' "$STATE/alive.json" &&
-    ! grep -q '"last_poll_ok_at": *null' "$STATE/alive.json"
+  is_active && agent "$1" health >/dev/null 2>&1 && says '"failed_with": *null' && ! says '"last_poll_ok_at": *null'
 }
-is_waiting_for_answer() {
-  ! grep -q '"doing": *"settling"' "$STATE/alive.json" && grep -q '"last_poll_ok_at": *null' "$STATE/alive.json"
-}
+says() { grep -q "$1" "$STATE/alive.json" 2>/dev/null; }
 
 # True once it is well, seen twice with one process that was not there before: one that dies again and again is not.
 start_and_watch() { # release, whether the control plane must answer it
   local before='' now='' until old_pid
   old_pid=$(heartbeat_pid)
-  if is_active && grep -q '"job": *[{"]' "$STATE/alive.json" 2>/dev/null; then
+  if is_active && says '"job": *[{"]'; then
     say 'A job is running: the agent ends it before it stops.'
   fi
   touch "$APP/.started"
@@ -52,10 +44,14 @@ start_and_watch() { # release, whether the control plane must answer it
     now=''
     if agent "$1" health >/dev/null 2>&1; then now=$(heartbeat_pid); fi
     [ "$now" != "$old_pid" ] || now=''
-    if [ "$2" = yes ] && is_waiting_for_answer; then now=''; fi
-    if [ -n "$now" ] && [ "$now" = "$before" ]; then return 0; fi
+    if [ -n "$now" ] && [ "$now" = "$before" ] && { [ "$2" = no ] || ! says '"last_poll_ok_at": *null'; }; then return 0; fi
     before=$now
   done
+  # What a crash has left in large tables may take longer than anybody should wait here.
+  if [ -n "$now" ] && says '"doing": *"settling"'; then
+    say 'It still settles what was left in its targets, and polls after that.'
+    return 0
+  fi
   return 1
 }
 

@@ -5,27 +5,27 @@
 step() { # what, command
   STEP=$((${STEP:-0} + 1))
   say "  $STEP. $1"
-  say "       $VIA$2"
+  say "       $2"
 }
 
 tell_steps() {
   say ''
   say 'What to do next, in this order:'
   if [ "$IS_CONFIGURED" = no ]; then
-    step 'Addresses and keys of your databases, the bucket and the control plane:' "nano $ETC/agent.env"
-    step 'What may flow where:' "nano $ETC/agent.yaml"
+    step 'Addresses and keys of your databases, the bucket and the control plane:' "${VIA}nano $ETC/agent.env"
+    step 'What may flow where:' "${VIA}nano $ETC/agent.yaml"
   fi
   [ -e "$ETC/trust.json" ] ||
-    step "The control plane's public key, from where it was made:" "install -m 0640 -g $GROUP trust.json $ETC/trust.json"
+    step "The control plane's public key, in the file that \`pnpm keys\` has made:" "$AGAIN --trust keys/trust.json"
   [ -e "$STATE/agent.key.json" ] ||
-    step "The agent's key, with a code that an admin has asked for (POST /v1/enrollments):" 'multiboard-sync enroll --code mbse_…'
-  step 'See that everything is reached:' 'multiboard-sync doctor'
+    step "The agent's key, with a code that an admin has asked for (POST /v1/enrollments):" "$AGAIN --code mbse_…"
+  step 'See that everything is reached:' "${VIA}multiboard-sync doctor"
   if ! has_service; then
-    step 'Start it (nothing on this machine starts services; let what does so run this):' 'multiboard-sync run'
+    step 'Start it (nothing on this machine starts services; let what does so run this):' "${VIA}multiboard-sync run"
   elif ! is_active; then
-    step 'Start it, and wait until it is well:' "bash $APP/current/scripts/install-agent.sh --version $RELEASE"
+    step 'Start it, and wait until it is well:' "$AGAIN"
   else
-    step 'What a first sync would do, without doing it:' 'multiboard-sync sync --from production --to staging --dry-run'
+    step 'What a first sync would do, without doing it:' "${VIA}multiboard-sync sync --from production --to staging --dry-run"
   fi
 }
 
