@@ -219,7 +219,7 @@ export const errorCodes: Record<SyncErrorCode, CodeText> = {
   'target-empty': no('The target lacks tables that should be replaced.', 'Use the engine `create` or `auto`.'),
   'unsupported-object': no(
     'Something there is not carried, or forbids a change.',
-    'docs/COVERAGE.md tells of each kind; leave it out, or remove it.',
+    'Leave it out, or remove it: docs/COVERAGE.md tells of each kind.',
   ),
   'row-drop': no(
     'A table would lose more rows than the route allows.',
