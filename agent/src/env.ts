@@ -49,22 +49,35 @@ export function readEnv(env: NodeJS.ProcessEnv = process.env): AgentEnv {
   }
 }
 
+/** How our variables begin; what else does is a slip of the pen, or somebody else's. */
+const OURS = /^(AGENT|TRUST|CONTROL_PLANE|S3|TYPESENSE|HEALTH)_/
+
+/** Set variables that look like ours, and that nothing reads. */
+function unknownOf(env: NodeJS.ProcessEnv): string[] {
+  const isKnown = (name: string): boolean =>
+    Object.hasOwn(agentEnvSchema.shape, name) || Object.hasOwn(agentEnvSchema.shape, name.replace(/_FILE$/, ''))
+  const isUrl = (name: string): boolean => /_DATABASE_URL(_FILE)?$/.test(name) || DATABASE_URL.test(env[name] ?? '')
+  return Object.keys(env).filter((name) => OURS.test(name) && env[name] !== '' && !isKnown(name) && !isUrl(name))
+}
+
 /** Stands where a value is needed and wrong. */
 const PLACEHOLDER = 'wrong'
 const REQUIRED = new Set(['S3_BUCKET', 'S3_ACCESS_KEY_ID', 'S3_SECRET_ACCESS_KEY'])
 
 /**
  * The environment without what is wrong in it, for who tells of everything at once: `wrong` are the names of these
- * variables, and what `settings` says of them counts for nothing; `mistakes` are sentences that begin with the name.
+ * variables, and what `settings` says of them counts for nothing; `mistakes` are sentences that begin with the name; `unknown`
+ * look like ours and are read by nobody.
  */
 export function readEnvAround(env: NodeJS.ProcessEnv = process.env): {
   settings: AgentEnv
   wrong: Set<string>
   mistakes: string[]
+  unknown: string[]
 } {
-  const wrong = new Set<string>()
+  const [wrong, unknown] = [new Set<string>(), unknownOf(env)]
   try {
-    return { settings: readEnv(env), wrong, mistakes: [] }
+    return { settings: readEnv(env), wrong, mistakes: [], unknown }
   } catch (thrown) {
     const { code, details } = toSyncError(thrown)
     if (code !== 'config-invalid') throw thrown
@@ -75,7 +88,7 @@ export function readEnvAround(env: NodeJS.ProcessEnv = process.env): {
       if (REQUIRED.has(name)) mended[name] = PLACEHOLDER
       wrong.add(name)
     }
-    return { settings: readEnv(mended), wrong, mistakes: [...details] }
+    return { settings: readEnv(mended), wrong, mistakes: [...details], unknown }
   }
 }
 

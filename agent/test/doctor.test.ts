@@ -87,6 +87,12 @@ describe('configuration', () => {
     expect(findings.filter(({ ok }) => ok).map(({ check }) => check)).toContain('staging as target')
   })
 
+  test('a variable that is misspelled is named', async () => {
+    const findings = await findAll({ AGENT_STATEDIR: '/somewhere', S3_PREFIX: 'mbs' })
+    expect(failed(findings)).toEqual([])
+    expect(notesOf(findings, 'environment')).toBe('nothing reads AGENT_STATEDIR: look whether it is misspelled')
+  })
+
   test.each([
     ['policy', 'agent.yaml', 'config-invalid', 'bucket'],
     ['agent key', 'agent.key.json', 'key-missing', 'staging as target'],

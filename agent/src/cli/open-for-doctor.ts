@@ -38,7 +38,7 @@ export async function diagnose(
 const NO_POLICY = policySchema.parse({ databases: {} })
 
 async function openForDoctor(
-  { settings, wrong, mistakes }: ReturnType<typeof readEnvAround>,
+  { settings, wrong, mistakes, unknown }: ReturnType<typeof readEnvAround>,
   check: Check,
 ): Promise<Doctored & AsyncDisposable & { controlPlaneUrl: string | undefined }> {
   const policy = await settle(readPolicy(settings.AGENT_CONFIG))
@@ -56,10 +56,11 @@ async function openForDoctor(
     wrong.add(`TYPESENSE_${lacks}`)
   }
   await check('environment', () => {
-    if (mistakes.length === 0) return 'every variable can be used'
+    const notes = unknown.map((name) => `nothing reads ${name}: look whether it is misspelled`)
+    if (mistakes.length === 0) return { text: 'every variable can be used', notes }
     throw new SyncError('config-invalid', `${formatNumberOf(mistakes.length, 'variable')} cannot be used.`, {
       hint: 'Set each of them right; docs/CONFIGURATION.md tells what it may hold, and databases stand in agent.yaml.',
-      details: mistakes,
+      details: [...mistakes, ...notes],
     })
   })
   const [key, trust] = [
