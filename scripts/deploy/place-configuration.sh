@@ -14,9 +14,7 @@ place() { # from standard input to a file that is not there yet
 
 place_configuration() {
   local release=$APP/releases/$RELEASE
-  [ -e "$ETC/agent.env" ] ||
-    sed "s#=/etc/multiboard-sync#=$ETC#; s#=/var/lib/multiboard-sync#=$STATE#" "$release/scripts/deploy/agent.env" |
-    place "$ETC/agent.env"
+  [ -e "$ETC/agent.env" ] || place "$ETC/agent.env" <"$release/scripts/deploy/agent.env"
   [ -e "$ETC/agent.yaml" ] || place "$ETC/agent.yaml" <"$release/agent.example.yaml"
   [ -z "$AGENT_ID" ] || fill AGENT_ID "$AGENT_ID"
   [ -z "$CONTROL_PLANE_URL" ] || fill CONTROL_PLANE_URL "$CONTROL_PLANE_URL"
