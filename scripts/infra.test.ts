@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { agentEnvSchema } from '../agent/src/env-schema.ts'
@@ -54,6 +55,22 @@ function unitEnvironment(unit: string): string[] {
   const lines = unit.match(/^Environment=(.*)$/gm) ?? []
   return lines.flatMap((line) => line.slice('Environment='.length).split(' ')).map((pair) => pair.split('=')[0] ?? '')
 }
+
+/** Files of ours that the code below a folder reads or imports, as paths from the root. */
+function neededBy(folder: string): string[] {
+  const files = readdirSync(new URL(`../${folder}`, import.meta.url), { recursive: true, encoding: 'utf8' })
+  return files
+    .filter((file) => file.endsWith('.ts') && !file.endsWith('.test.ts'))
+    .flatMap((file) =>
+      [...read(join(folder, file)).matchAll(/(?:from|import|new URL\()\s*'(\.\.?\/[^']+)'/g)].map(([, path = '']) =>
+        join(folder, dirname(file), path),
+      ),
+    )
+}
+
+/** What a Dockerfile copies out of the checkout. */
+const copiedBy = (dockerfile: string): string[] =>
+  [...dockerfile.matchAll(/^COPY (?!--from)(.+)$/gm)].flatMap(([, rest = '']) => rest.split(' ').slice(0, -1))
 
 /** Flags of `node … main.ts`. */
 const flagsBeforeMain = (command: string): string[] =>
@@ -153,9 +170,7 @@ describe('the images', () => {
   test('every file that is copied is there, and let through by .dockerignore', () => {
     const letThrough = read('.dockerignore').match(/(?<=^!).*$/gm) ?? []
     for (const { name, text } of images) {
-      const copied = [...text.matchAll(/^COPY (?!--from)(.+)$/gm)].flatMap(([, rest = '']) =>
-        rest.split(' ').slice(0, -1),
-      )
+      const copied = copiedBy(text)
       expect(copied.length, name).toBeGreaterThan(4)
       for (const path of copied) {
         expect(isThere(path), path).toBe(true)
@@ -163,6 +178,16 @@ describe('the images', () => {
       }
     }
     expect(read('.dockerignore')).toMatch(/^\*$/m)
+  })
+
+  test('whatever the code in them imports or reads is copied, too', () => {
+    for (const { name, text } of images) {
+      const copied = copiedBy(text)
+      const needed = [...neededBy(`${name}/src`), ...neededBy('shared/src')]
+      expect(needed.length, name).toBeGreaterThan(50)
+      const missing = needed.filter((path) => !copied.some((from) => path === from || path.startsWith(`${from}/`)))
+      expect(missing, name).toEqual([])
+    }
   })
 
   test('they run as a user without rights, start Node itself, and know when they are well', () => {
