@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { createDatabase } from '@multiboard-sync/shared/testing/test-database'
 import { exportJWK, generateKeyPair } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
 import { readCopied, readState } from './road/compare-databases.ts'
 import { openWorld, POLICY, writeTrust, type World } from './road/world.ts'
 import { keysCommand } from './recovery/plane.ts'
@@ -25,8 +26,7 @@ beforeAll(async () => {
   world = await openWorld({ source: { sql: SQL } })
   const exported = await world.agent(['export', '--from', 'production', '--json'])
   expect(exported.code, exported.stdout + exported.stderr).toBe(0)
-  archive = String(exported.json?.['archive'] ?? '')
-  expect(archive).not.toBe('')
+  archive = z.string().parse(exported.json?.['archive'])
   await rm(world.dir, { recursive: true })
 }, 120_000)
 afterAll(async () => await world[Symbol.asyncDispose]())

@@ -8,11 +8,11 @@ export interface Project {
   /** Scripts of package.json, and what each runs. */
   scripts: Record<string, string>
   /** The text of a file of the project; undefined when there is none. */
-  read(path: string): string | undefined
+  read: (path: string) => string | undefined
   /** True when this word stands somewhere in what is no documentation. */
-  hasWord(word: string): boolean
+  hasWord: (word: string) => boolean
   /** True when this stands in the program's own text. */
-  hasText(text: string): boolean
+  hasText: (text: string) => boolean
   /** `GET /v1/jobs/:id`, as the API's document has them. */
   routes: string[]
 }
