@@ -1,5 +1,5 @@
 import { formatNumberOf } from '@multiboard-sync/shared/sizes'
-import { isRefusal, SyncError, toSyncError } from '@multiboard-sync/shared/sync-error'
+import { isRefusal, toSyncError } from '@multiboard-sync/shared/sync-error'
 import { printPlanView } from './plan/print-plan.ts'
 import { archiveKeyJson, archiveKeysText, readArchiveKeys } from './cli/archive-keys.ts'
 import { archivesText, archiveText, readArchive, readArchives } from './cli/list-archives.ts'
@@ -15,6 +15,7 @@ import { resolveReindex } from './cli/resolve-reindex.ts'
 import { resolveUndo } from './cli/resolve-undo.ts'
 import { runLocalJob } from './cli/run-local-job.ts'
 import { USAGE } from './cli/usage.ts'
+import { watchSignals } from './cli/watch-signals.ts'
 import { clean } from './clean.ts'
 import { readEnrollEnv, readEnv } from './env.ts'
 import { logFailure, setLogLevel } from './log.ts'
@@ -30,19 +31,6 @@ const CONFIGURATION_CODES = new Set(['usage', 'config-invalid', 'key-missing'])
 
 const out = (text: string): void => void process.stdout.write(`${text}\n`)
 
-/** First SIGINT or SIGTERM aborts `first`, the second `second`. */
-function watchSignals(): { first: AbortSignal; second: AbortSignal } {
-  const [first, second] = [new AbortController(), new AbortController()]
-  const onSignal = (): void => {
-    const stopped = new SyncError('canceled', 'The command was stopped.', { hint: 'The target is as it was.' })
-    if (first.signal.aborted) second.abort(stopped)
-    else first.abort(stopped)
-  }
-  process.on('SIGINT', onSignal)
-  process.on('SIGTERM', onSignal)
-  return { first: first.signal, second: second.signal }
-}
-
 async function execute(command: Command): Promise<number> {
   if (command.name === 'help') {
     out(USAGE)
@@ -53,7 +41,7 @@ async function execute(command: Command): Promise<number> {
   const env = readEnv()
   setLogLevel(env.LOG_LEVEL)
   await using opened = await openContext(env)
-  const { first, second } = watchSignals()
+  const { first, second } = watchSignals(command.name === 'run')
   switch (command.name) {
     case 'run':
       await runDaemon(env, opened, { draining: first, stopping: second })
@@ -104,7 +92,7 @@ async function execute(command: Command): Promise<number> {
 /** Needs neither policy nor bucket: an agent is enrolled before it has them. */
 async function changeKey(command: Extract<Command, { name: 'enroll' | 'rotate-key' }>): Promise<number> {
   const env = readEnrollEnv()
-  const [{ first }, version] = [watchSignals(), await readVersion()]
+  const [{ first }, version] = [watchSignals(false), await readVersion()]
   const { text, json } =
     command.name === 'enroll'
       ? await enrollCommand(env, command.code, version, first)
@@ -116,7 +104,7 @@ async function changeKey(command: Extract<Command, { name: 'enroll' | 'rotate-ke
 /** With --json a finding a line, and last how it is as a whole. Goes on where the configuration is wrong, which is a finding. */
 async function doctor(json: boolean): Promise<number> {
   let failed = 0
-  const { isWell, isConfigured } = await diagnose(watchSignals().first, (finding) => {
+  const { isWell, isConfigured } = await diagnose(watchSignals(false).first, (finding) => {
     if (!finding.ok && !finding.skipped) failed += 1
     out(json ? JSON.stringify(finding) : findingText(finding))
   })

@@ -1,5 +1,5 @@
 /**
- * The only place that ends the process. `health` loads next to nothing: it is asked each minute, beside a job and within
+ * The only place that ends the process, but for a signal that waits for nothing (cli/watch-signals.ts). `health` loads next to nothing: it is asked each minute, beside a job and within
  * the same limit of memory.
  */
 const argv = process.argv.slice(2)

@@ -48,7 +48,12 @@ function start(env: Record<string, string>, program: string = main, args: string
 test('as a process it says where it listens, answers, and stops when it is asked to', async () => {
   await using database = await createDatabase()
   const env = { DATABASE_URL: database.url, PUBLIC_URL: 'https://sync.example.com', ADMIN_TOKEN: adminToken }
-  const { child, exit, said } = start({ ...env, SIGNING_KEY_FILE: join(folder, 'key.json'), PORT: '0' })
+  const { child, exit, said } = start({
+    ...env,
+    SIGNING_KEY_FILE: join(folder, 'key.json'),
+    PORT: '0',
+    LOG_LEVEL: 'debug',
+  })
   await vi.waitFor(() => expect(said.out).toContain('\n'), { timeout: RUN_TIMEOUT_MS })
   const url = /http:\/\/127\.0\.0\.1:\d+/.exec(said.out)?.[0]
   const response = await fetch(`${url}/healthz`, { signal: AbortSignal.timeout(RUN_TIMEOUT_MS) })
@@ -63,7 +68,7 @@ test('as a process it says where it listens, answers, and stops when it is asked
       .split('\n')
       .map((line) => JSON.parse(line)),
   ).toEqual([
-    expect.objectContaining({ level: 'info', event: 'request', method: 'GET', route: '/healthz', status: 200 }),
+    expect.objectContaining({ level: 'debug', event: 'request', method: 'GET', route: '/healthz', status: 200 }),
     expect.objectContaining({ level: 'info', event: 'stopping', signal: 'SIGTERM' }),
   ])
 })
