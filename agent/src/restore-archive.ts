@@ -6,7 +6,7 @@ import { changedOfArchive } from './changed-tables.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { followRows } from './follow-rows.ts'
 import { planSearch } from './plan-search.ts'
-import { makePlan } from './plan/make-plan.ts'
+import { makePlan, readDefinitions } from './plan/make-plan.ts'
 import { originOfArchive } from './plan/origin.ts'
 import { partitionParents } from './plan/partition-parents.ts'
 import { selectArchived } from './plan/select-tables.ts'
@@ -32,7 +32,8 @@ export async function restoreArchive(
   const parents = partitionParents(await archive.readSql(PRE_DATA))
   const tables = selectArchived(archive.manifest, parents, patterns, route)
   const origin = await originOfArchive(archive, tables)
-  const plan = await makePlan({ kind: 'restore', origin, target, engine, route }, run)
+  const definitions = await readDefinitions(target, run.signal)
+  const plan = await makePlan({ kind: 'restore', origin, target, definitions, engine, route }, run)
   const aliases = await planSearch(context, job, run, {
     target: target.database.name,
     session: target.session,

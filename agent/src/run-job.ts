@@ -3,9 +3,10 @@ import { codecFor } from './archive/codec.ts'
 import { changedOfSource } from './changed-tables.ts'
 import type { AgentContext, Job, JobRun } from './context.ts'
 import { followRows } from './follow-rows.ts'
+import { together } from './lanes/together.ts'
 import { openSource } from './postgres/open-source.ts'
 import { allowJob, beginJob } from './plan/allow-job.ts'
-import { makePlan } from './plan/make-plan.ts'
+import { makePlan, readDefinitions } from './plan/make-plan.ts'
 import { openTarget } from './postgres/open-target.ts'
 import { exportPlanOf, originOfSource } from './plan/origin.ts'
 import { readSource } from './plan/read-source.ts'
@@ -45,9 +46,15 @@ export async function runJob(context: AgentContext, job: Job, run: JobRun): Prom
       await using source = await openSource(context.databaseUrl(params.source), 'sync', signal)
       await using target = await openTarget(context.databaseUrl(params.target), signal)
       await beginJob(context, job, run)
-      const asked = await readSource(source, params.tables, route, signal)
+      // Most of it is pg_dump on both sides, each a thread of its own.
+      const [asked, definitions] = await together(
+        signal,
+        async (until) => await readSource(source, params.tables, route, until),
+        async (until) => await readDefinitions(target, until),
+      )
       const origin = originOfSource(asked)
-      const plan = await makePlan({ kind: 'sync', origin, target, engine: params.engine, route }, run)
+      const { engine } = params
+      const plan = await makePlan({ kind: 'sync', origin, target, definitions, engine, route }, run)
       const aliases = await planSearch(context, job, run, {
         target: params.target,
         session: target.session,

@@ -10,6 +10,7 @@ import { checkVeto } from '../src/plan/check-veto.ts'
 import type { Origin } from '../src/plan/origin.ts'
 import { planReplacement } from '../src/plan/plan-replacement.ts'
 import { readTables } from '../src/postgres/catalog.ts'
+import { readFingerprint } from '../src/postgres/fingerprint.ts'
 import { openTarget } from '../src/postgres/open-target.ts'
 import { openSession, type Session } from '../src/postgres/session.ts'
 import { readSwapSet } from '../src/postgres/swap-set/read-swap-set.ts'
@@ -265,7 +266,8 @@ describe('a plan', () => {
       schema: { preData: '', sequences: '', postData: '' },
       isPartial: true,
     }
-    return await planReplacement({ asked, origin, target, tables, originEntries: [], targetEntries: [] })
+    const fingerprint = (await readFingerprint(target.session)).sha256
+    return await planReplacement({ asked, origin, target, tables, originEntries: [], targetEntries: [], fingerprint })
   }
 
   test('of a swap names what is made again, the keys of other tables, and what becomes of late writes', async () => {

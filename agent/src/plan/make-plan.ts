@@ -6,6 +6,7 @@ import { dumpDefinitions } from '../postgres/dump-source.ts'
 import { readBlockers } from '../postgres/blockers.ts'
 import { readTables, type TableInfo } from '../postgres/catalog.ts'
 import { splitEntries, type DumpEntry } from '../postgres/dump-entries.ts'
+import { readFingerprint } from '../postgres/fingerprint.ts'
 import { isSameDatabase } from '../postgres/identity.ts'
 import { checkCreate, checkVersions } from './check-target.ts'
 import { chooseCreate } from './choose-engine.ts'
@@ -31,13 +32,27 @@ export interface PlanRequest {
   kind: Plan['kind']
   origin: Origin
   target: Target
+  definitions: Definitions
   engine: EngineChoice
   route: Route | undefined
 }
 
+/** What is defined in a target, as it is planned. */
+interface Definitions {
+  /** Older than the text: what is changed after it is found by whoever compares it again. */
+  fingerprint: string
+  entries: DumpEntry[]
+}
+
+/** Reads a target before anything is decided about it. Throws as dumpSchema() and the session do. */
+export async function readDefinitions({ session, database }: Target, signal: AbortSignal): Promise<Definitions> {
+  const { sha256: fingerprint } = await readFingerprint(session)
+  return { fingerprint, entries: splitEntries(await dumpDefinitions(database, signal)).entries }
+}
+
 /** Throws SyncErrors that refuse the job. The plan is told to the reporter and kept in the run's facts. */
 export async function makePlan(request: PlanRequest, run: JobRun): Promise<Plan> {
-  const plan = await decide(request, run.signal)
+  const plan = await decide(request)
   run.facts.plan = plan
   run.facts.engine = plan.engine
   const { kind, source, target, engine, reason, rows, bytes, notices } = plan
@@ -55,8 +70,8 @@ export async function makePlan(request: PlanRequest, run: JobRun): Promise<Plan>
   return plan
 }
 
-async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> {
-  const { origin, target, route } = request
+async function decide(request: PlanRequest): Promise<Plan> {
+  const { origin, target, definitions, route } = request
   await checkDifferent(request)
   checkVersions(origin.identity.serverVersion, target.identity.serverVersion)
   await checkBlockers(target)
@@ -65,14 +80,22 @@ async function decide(request: PlanRequest, signal: AbortSignal): Promise<Plan> 
     ...splitEntries(origin.schema.preData).entries,
     ...splitEntries(origin.schema.postData).entries,
   ]
-  const targetEntries = splitEntries(await dumpDefinitions(target.database, signal)).entries
+  const { entries: targetEntries } = definitions
   const conflicts = conflictsOf(originEntries, targetEntries)
   const presence = { asked: request.engine, wanted: origin.tables, present: leaves(present), conflicts }
   const created = chooseCreate(presence)
   if (created) await checkCreate(target.session, originEntries)
   const decided = created
     ? { ...NEW, ...created, notices: [...created.notices, NOT_CARRIED] }
-    : await planReplacement({ asked: request.engine, origin, target, tables: present, originEntries, targetEntries })
+    : await planReplacement({
+        asked: request.engine,
+        origin,
+        target,
+        tables: present,
+        originEntries,
+        targetEntries,
+        fingerprint: definitions.fingerprint,
+      })
   const tables = origin.tables.map((table) => plannedTable(table, present))
   return {
     kind: request.kind,

@@ -4,7 +4,6 @@ import { SyncError } from '@multiboard-sync/shared/sync-error'
 import { formatTableName } from '@multiboard-sync/shared/table-pattern'
 import type { TableInfo } from '../postgres/catalog.ts'
 import type { DumpEntry } from '../postgres/dump-entries.ts'
-import { readFingerprint } from '../postgres/fingerprint.ts'
 import { readForeignKeys } from '../postgres/foreign-keys.ts'
 import { readDependentMatviews } from '../postgres/matviews.ts'
 import { mergeBlockers, mergeWaits } from '../postgres/merge-blockers.ts'
@@ -35,6 +34,8 @@ export interface Present {
   tables: TableInfo[]
   originEntries: DumpEntry[]
   targetEntries: DumpEntry[]
+  /** Of the target, older than its entries. */
+  fingerprint: string
 }
 
 type Decided = Pick<
@@ -47,10 +48,8 @@ type Decided = Pick<
  * needs of the target. Reads; event triggers are tried in a transaction that is rolled back. Throws what refuses it.
  */
 export async function planReplacement(present: Present): Promise<Decided> {
-  const { asked, origin, target, tables } = present
+  const { asked, origin, target, tables, fingerprint } = present
   const { session } = target
-  // Read first: what is changed after it is found by whoever compares it again.
-  const fingerprint = (await readFingerprint(session)).sha256
   const { notices } = compare(present)
   const wanted = new Set(origin.tables.map(formatTableName))
   const replaced = tables.filter((table) => wanted.has(formatTableName(table)))
