@@ -6,7 +6,7 @@ import { openLanes } from '../src/lanes/lanes.ts'
 import { createTrace } from '../src/lanes/trace.ts'
 import { openTarget } from '../src/postgres/open-target.ts'
 import { createReporter } from '../src/report/reporter.ts'
-import { once, type StageWork } from '../src/restore/stage/once.ts'
+import { onceRun, type StageWork } from '../src/restore/stage/once.ts'
 import { pourTables } from '../src/restore/stage/pour-tables.ts'
 import { stageDoor } from '../src/restore/stage/stage-door.ts'
 import { openGate } from './road/gate.ts'
@@ -15,6 +15,8 @@ import { handFeed, numbers, type Before } from './stage/hand-feed.ts'
 /* What goes into a stage is there once, whatever breaks and when. */
 
 const STEP_MS = 30_000
+/** As it is told: no small table. */
+const BIG_BYTES = 1_000_000
 /** The whole message: settings speak of commits, too. */
 const COMMIT = (bytes: string): boolean => bytes.includes('\u000bcommit\0')
 
@@ -48,8 +50,9 @@ async function openPlace(count = 1) {
     stage,
     told,
     number,
-    pour: async (pieces: string[], before?: Before) => {
-      const poured = pourTables(handFeed([{ name: 't', columns: ['id'], pieces }], before), {
+    pour: async (pieces: string[], before?: Before, bytes?: number) => {
+      const asked = { name: 't', columns: ['id'], pieces, ...(bytes === undefined ? {} : { bytes }) }
+      const poured = pourTables(handFeed([asked], before), {
         lanes,
         stage,
         place: (table) => table,
@@ -125,6 +128,25 @@ describe('a piece is in its table exactly once', () => {
   })
 })
 
+test.each(['before', 'after'] as const)(
+  'a table that comes in one piece is there once, and an older snapshot sees it, when the connection is cut %s its COMMIT',
+  async (where) => {
+    await using place = await openPlace()
+    const reader = await place.database.client()
+    await reader.query('begin isolation level repeatable read')
+    await reader.query('select 1')
+    const caught = place.gate.stopAt(COMMIT, where)
+    const pouring = place.pour([numbers(1, 500)], undefined, BIG_BYTES)
+    const held = await withDeadline('the COMMIT', STEP_MS, caught)
+    if (where === 'after') await withDeadline('its answer', STEP_MS, held.answered)
+    held.cut()
+    expect(await pouring).toBe(500)
+    expect(await place.number('select count(*) from public.t')).toBe(500)
+    const seen = await reader.query<{ n: string }>('select count(*) as n from public.t')
+    expect(Number(seen.rows[0]?.n)).toBe(500)
+  },
+)
+
 test('what is no passing trouble ends at once, with nothing of the piece left', async () => {
   await using place = await openPlace()
   await expect(place.pour(['1\nthree\n'])).rejects.toMatchObject({ code: 'load-failed' })
@@ -141,21 +163,39 @@ test('a source that stays away ends the job with its own error, and no row', asy
   expect(await place.number('select count(*) from public.t')).toBe(0)
 })
 
-test('an index and a constraint whose COMMIT lost its answer are not made twice', async () => {
-  await using place = await openPlace()
-  const { gate, lanes, stage } = place
-  const caught = gate.stopAt(COMMIT, 'after')
-  const making = lanes.run({ kind: 'index', name: 'i', urgency: 1 }, async (lane) => {
-    await once(lane, stage, 'i', async (session) => {
-      await session.run('create index i on public.t (id); alter table public.t add constraint c check (id > 0)')
+const SENT_WITH_COMMIT = (bytes: string): boolean => bytes.endsWith(';\ncommit\0')
+const STATEMENTS = ['create index i on public.t (id)', 'alter table public.t add constraint c check (id > 0)']
+
+describe('an index and a constraint, sent with their COMMIT, are made exactly once', () => {
+  test.each([
+    ['before they are sent', 'before'],
+    ['when they are made, before the answer', 'after'],
+    ['while the server is at them', 'between'],
+  ] as const)('when the connection is cut %s', async (_, where) => {
+    await using place = await openPlace()
+    const { gate, lanes, stage } = place
+    const caught = gate.stopAt(SENT_WITH_COMMIT, where === 'before' ? 'before' : 'after')
+    const making = lanes.run({ kind: 'index', name: 'i', urgency: 1 }, async (lane) => {
+      await onceRun(lane, stage, 'i', STATEMENTS)
     })
+    const held = await withDeadline('the COMMIT', STEP_MS, caught)
+    if (where === 'after') await withDeadline('its answer', STEP_MS, held.answered)
+    held.cut()
+    await withDeadline('the index', STEP_MS, making)
+    expect(await place.number(`select count(*) from pg_class where relname = 'i'`)).toBe(1)
+    expect(await place.number(`select count(*) from pg_constraint where conname = 'c'`)).toBe(1)
+    expect(place.told.filter((type) => type === 'stage.retried')).toHaveLength(1)
   })
-  const held = await withDeadline('the COMMIT', STEP_MS, caught)
-  await withDeadline('its answer', STEP_MS, held.answered)
-  held.cut()
-  await withDeadline('the index', STEP_MS, making)
-  expect(await place.number(`select count(*) from pg_class where relname = 'i'`)).toBe(1)
-  expect(place.told).toContain('stage.retried')
+
+  test('or not at all, when one of them cannot be made', async () => {
+    await using place = await openPlace()
+    const { lanes, stage } = place
+    const making = lanes.run({ kind: 'index', name: 'i', urgency: 1 }, async (lane) => {
+      await onceRun(lane, stage, 'i', [...STATEMENTS, 'alter table public.t add constraint c check (id > 0)'])
+    })
+    await expect(making).rejects.toMatchObject({ code: 'query-failed' })
+    expect(await place.number(`select count(*) from pg_class where relname = 'i'`)).toBe(0)
+  })
 })
 
 test('sessions that build have more memory for it than the server gives everybody, and only they', async () => {

@@ -48,9 +48,15 @@ export type PreparedFingerprint = PreparedRead<Fingerprint>
 /** Hashed in the server, so that nothing large travels. Sees the session's own uncommitted changes. */
 export async function readFingerprint(session: Session, options: FingerprintOptions = {}): Promise<Fingerprint> {
   await setExtent(session, options.within)
-  const sql = hashedSql(session.serverVersion, options)
-  // The scoped ones are read table by table, all with one plan.
-  return await readOne(session, options.within === undefined ? sql : await prepareQuery(session, sql))
+  // A job reads the same more than once, the scoped ones table by table.
+  return await readOne(session, await prepareQuery(session, hashedSql(session.serverVersion, options)))
+}
+
+/** Of the whole database with `keys: 'all'` and with `keys: 'unvalidated'`, both of the same moment, in little more than one's time. */
+export async function readBothFingerprints(session: Session): Promise<{ all: Fingerprint; unvalidated: Fingerprint }> {
+  const [row] = await session.query<{ all: Fingerprint; unvalidated: Fingerprint }>(bothSql(session.serverVersion))
+  if (row === undefined) throw new Error('an aggregate answers one row')
+  return row
 }
 
 /**
@@ -101,16 +107,41 @@ function extentSql(within: FingerprintExtent | undefined): string[] {
 
 function hashedSql(version: number, options: FingerprintOptions): string {
   return `${factsSql(version, options)}
-    select encode(sha256(convert_to(coalesce(string_agg(line, E'\\n' order by line collate "C"), ''), 'UTF8')), 'hex') as sha256,
-           count(*)::int as lines
+    select ${sha256Sql('')} as sha256, count(*)::int as lines
+    from facts`
+}
+
+function sha256Sql(filter: string): string {
+  const text = `string_agg(line, E'\\n' order by line collate "C")${filter}`
+  return `encode(sha256(convert_to(coalesce(${text}, ''), 'UTF8')), 'hex')`
+}
+
+/** Facts that are the same in both are read once. */
+function bothSql(version: number): string {
+  const { common, facts } = factsOf(version, { keys: 'all' })
+  const others = new Set(factsOf(version, { keys: 'unvalidated' }).facts)
+  const lines = [
+    ...facts.map((sql) => ({ sql, of: others.has(sql) ? 'both' : 'all' })),
+    ...[...others].filter((sql) => !facts.includes(sql)).map((sql) => ({ sql, of: 'unvalidated' })),
+  ].map(({ sql, of }) => `select '${of}', f.line from (\n${sql}\n) f (line)`)
+  const hashOf = (which: string): string => {
+    const filter = ` filter (where of in ('both', '${which}'))`
+    return `json_build_object('sha256', ${sha256Sql(filter)}, 'lines', count(*)${filter}) as "${which}"`
+  }
+  return `with ${common},\nfacts (of, line) as (\n${lines.join('\nunion all\n')}\n)
+    select ${hashOf('all')}, ${hashOf('unvalidated')}
     from facts`
 }
 
 function factsSql(version: number, options: FingerprintOptions): string {
+  const { common, facts } = factsOf(version, options)
+  return `with ${common},\nfacts (line) as (\n${facts.join('\nunion all\n')}\n)`
+}
+
+function factsOf(version: number, options: FingerprintOptions): { common: string; facts: string[] } {
   const { owners = true, order = true, keys = 'all', within } = options
   const extent = within === undefined ? 'database' : within.relations === undefined ? 'schemas' : 'relations'
   const scope: FactScope = { version, owners, order, keys, extent }
   const elsewhere = extent === 'database' ? [...programFacts(scope), ...serverFacts(scope)] : []
-  const facts = [...relationFacts(scope), ...elsewhere]
-  return `with ${commonTables(scope)},\nfacts (line) as (\n${facts.join('\nunion all\n')}\n)`
+  return { common: commonTables(scope), facts: [...relationFacts(scope), ...elsewhere] }
 }

@@ -14,6 +14,11 @@ async function queryAll(session: Session, statements: string[]): Promise<object[
   }
 }
 
+/** Several statements in one message, and the rows of the last one. Throws as `session.run` does. */
+export async function queryTogether<Row extends object>(session: Session, statements: string[]): Promise<Row[]> {
+  return ((await queryAll(session, statements)).at(-1) ?? []) as Row[]
+}
+
 /** A query that was planned beforehand, to be sent alone or together with others. */
 export interface PreparedRead<T> {
   /** Its statements; `take` is given the rows of the last one. Each is one statement. */
@@ -23,7 +28,7 @@ export interface PreparedRead<T> {
 }
 
 export function preparedRead<T>(session: Session, statements: string[], take: (rows: object[]) => T): PreparedRead<T> {
-  return { statements, take, read: async () => take((await queryAll(session, statements)).at(-1) ?? []) }
+  return { statements, take, read: async () => take(await queryTogether(session, statements)) }
 }
 
 /** All of them in one message, after the statements that may stand before them. */

@@ -24,6 +24,7 @@ import { fillStage } from '../../src/restore/stage/fill-stage.ts'
 import type { Staged } from '../../src/restore/stage/make-stage.ts'
 import { prepareStage, type PreparedStage } from '../../src/restore/stage/prepare-stage.ts'
 import { proveStage, type ToProve } from '../../src/restore/stage/prove-stage.ts'
+import { stageDoor } from '../../src/restore/stage/stage-door.ts'
 
 /* What a stage needs from the rest of the agent, without the rest of the agent. */
 
@@ -105,9 +106,10 @@ type Filled = { prepared: PreparedStage; found: Map<string, Found>; tables: Arch
 export async function fillFrom(target: Target, staged: Staged, feed: Feed, run: FillOptions): Promise<Filled> {
   const { reporter, sequences = '' } = run
   await using lanes = lanesOf(run)
-  const prepared = await prepareStage(target, staged, feed.tables, run)
+  const prepared = await prepareStage(target, staged, feed.tables)
+  const door = stageDoor(target.database, lanes.count)
   const onLoaded = async (): Promise<void> => await run.whileLoading?.()
-  const filling = fillStage(target, prepared, feed, { lanes, reporter, sequences, onLoaded })
+  const filling = fillStage(target, prepared, feed, { lanes, door, reporter, sequences, onLoaded })
   await allOf<unknown>([filling.built, filling.finished])
   return { prepared, found: await filling.built, tables: await filling.finished }
 }
@@ -119,7 +121,8 @@ export async function prove(
   run: Run,
 ): ReturnType<typeof proveStage> {
   await using lanes = lanesOf(run)
-  return await proveStage(target, prepared, rows, { lanes, reporter: run.reporter })
+  const door = stageDoor(target.database, lanes.count)
+  return await proveStage(prepared, rows, { lanes, door, reporter: run.reporter })
 }
 
 function lanesOf({ connections, signal, trace = createTrace() }: Run & { trace?: Trace }): Lanes {

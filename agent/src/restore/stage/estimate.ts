@@ -47,10 +47,14 @@ export function estimateStage(prepared: PreparedStage, tables: FeedTable[], lane
   const sizes = new Map(prepared.liveSizes.map((size) => [formatTableName(size), size]))
   const bytesOf = new Map(tables.map((table) => [formatTableName(table), table.bytes]))
   const keysOf = new Map<string, number>()
-  for (const key of set.keys) {
-    const ends = [key.table, key.referenced].map(formatTableName)
-    const bytes = ends.reduce((sum, end) => sum + (bytesOf.get(end) ?? 0), 0)
-    for (const end of ends) keysOf.set(end, Math.max(keysOf.get(end) ?? 0, bytes / KEY_BYTES_PER_S))
+  const analyzeBytes = (bytes: number): number => Math.min(bytes, ANALYZE_MAX_BYTES) / ANALYZE_BYTES_PER_S
+  for (const [table, keys] of Map.groupBy(set.keys, (key) => formatTableName(key.table))) {
+    const own = bytesOf.get(table) ?? 0
+    const referenced = keys.map((key) => formatTableName(key.referenced))
+    const bytes = referenced.reduce((sum, end) => sum + own + (bytesOf.get(end) ?? 0), 0)
+    // What locks one table comes one after the other: its keys' validation and its ANALYZE.
+    const seconds = bytes / KEY_BYTES_PER_S + analyzeBytes(own)
+    for (const end of [table, ...referenced]) keysOf.set(end, Math.max(keysOf.get(end) ?? 0, seconds))
   }
   const ownOf = (index: StageIndex): number => {
     const bytes = staged.get(formatTableName({ schema: index.schema, name: index.table }))?.bytes ?? 0
@@ -74,12 +78,16 @@ export function estimateStage(prepared: PreparedStage, tables: FeedTable[], lane
     return table.bytes / COPY_BYTES_PER_S / lanes + after + keys(table)
   }
   const longest = Math.max(0, ...tables.map(copy))
+  /** What takes no time is done when it can be done: big tables' keys wait for it. */
+  const soon = ({ bytes }: FeedTable): number | undefined => (bytes <= SMALL_BYTES ? longest : undefined)
   return {
     keys,
-    analyze: (some) =>
-      some.reduce((sum, { bytes }) => sum + Math.min(bytes, ANALYZE_MAX_BYTES), 0) / ANALYZE_BYTES_PER_S,
-    proof: (table) => proof(table) + keys(table),
-    index: (index) => ownOf(index) + keys(staged.get(formatTableName({ schema: index.schema, name: index.table }))),
+    analyze: (some) => some.reduce((sum, { bytes }) => sum + analyzeBytes(bytes), 0),
+    proof: (table) => soon(table) ?? proof(table) + keys(table),
+    index: (index) => {
+      const table = staged.get(formatTableName({ schema: index.schema, name: index.table }))
+      return (table && soon(table)) ?? ownOf(index) + keys(table)
+    },
     // Small tables take no core long, and more ways to the server than others: in the middle nobody waits for them.
     copy: (table) => (table.bytes <= SMALL_BYTES ? longest / 2 : copy(table)),
   }

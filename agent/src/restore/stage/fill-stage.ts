@@ -1,6 +1,6 @@
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import type { Feed, FeedTable } from '../../feed/feed.ts'
-import { allOf, type Lane, type Lanes } from '../../lanes/lanes.ts'
+import { allOf, type Door, type Lane, type Lanes } from '../../lanes/lanes.ts'
 import type { WorkKind } from '../../lanes/trace.ts'
 import type { Target } from '../../postgres/open-target.ts'
 import { quoteTable } from '../../postgres/quote.ts'
@@ -15,11 +15,10 @@ import { estimateStage, SMALL_BYTES } from './estimate.ts'
 import { addKeySql, isInTwoSteps, validateKeySql } from './key-sql.ts'
 import { inBatches } from './in-batches.ts'
 import { createNameLocks } from './name-locks.ts'
-import { again, once, type StageWork } from './once.ts'
+import { again, once, onceRun, type StageWork } from './once.ts'
 import { pourTables } from './pour-tables.ts'
 import type { PreparedStage, StageTree } from './prepare-stage.ts'
 import { setStageSequences } from './staged-sequences.ts'
-import { stageDoor } from './stage-door.ts'
 import { constraintSql, type StageIndex } from './stage-indexes.ts'
 
 /*
@@ -27,7 +26,7 @@ import { constraintSql, type StageIndex } from './stage-indexes.ts'
  *
  *   a table's pieces ─► its indexes ┐
  *                    └► its proof ──┴► its constraints ┐            ┌► key validated
- *   the same of the table at the other end of a key ───┴► key added ┴► ANALYZE, when all of its keys are added
+ *   the same of the table at the other end of a key ───┴► key added ┴► ANALYZE, which waits for no other table
  *   all pieces ─► the feed's end                         all of it ─► sequences, triggers
  *
  * Promises: a lane that is free takes what has most to come after it; nothing that is begun waits for a lock that
@@ -45,6 +44,8 @@ const SMALL_KEY_SECONDS = 0.01
 
 export interface FillRun {
   lanes: Lanes
+  /** To sessions that fill a stage. */
+  door: Door
   reporter: Reporter
   /** The archive's text of the sequences' values. */
   sequences: string
@@ -58,11 +59,11 @@ export interface FillRun {
  * session's errors.
  */
 export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, run: FillRun): Filling {
-  const { lanes, reporter } = run
+  const { lanes, door, reporter } = run
   const { stage } = prepared
   const place = (table: TableName): TableName => inAside(stage, table)
   const work: StageWork = {
-    door: stageDoor(target.database, lanes.count),
+    door,
     stand: async () => await target.stand(lanes.signal),
     reporter,
     signal: lanes.signal,
@@ -87,7 +88,7 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
   const tellBuilt = (index: string): void => reporter.event('index.built', { index }, 'debug')
   const build = async (index: StageIndex): Promise<void> =>
     await onLane('index', index.name, times.index(index), async (lane) => {
-      await once(lane, work, index.name, async (session) => await session.run(index.definition))
+      await onceRun(lane, work, index.name, [index.definition])
       tellBuilt(index.name)
     })
 
@@ -119,8 +120,7 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
   const finishSmall = inBatches<FeedTable>(SMALL_TABLES, async (take) => {
     await onLane('index', 'small tables', 0, async (lane) => {
       const batch = take()
-      const statements = batch.flatMap(finishSql)
-      await once(lane, work, 'small tables', async (session) => await runTogether(session, statements))
+      await onceRun(lane, work, 'small tables', batch.flatMap(finishSql))
       for (const table of batch) {
         for (const { name } of indexesOf.get(formatTableName(place(table))) ?? []) tellBuilt(name)
         await find(lane, table)
@@ -140,18 +140,20 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
     const constraints = [...first, ...early, ...late].flatMap(constraintSql)
     if (constraints.length === 0) return
     await onLane('key', formatTableName(table), times.keys(table), async (lane) => {
-      await once(lane, work, name, async (session) => await runTogether(session, constraints))
+      await onceRun(lane, work, name, constraints)
     })
   }
 
   const tables = new Map(feed.tables.map((table) => [formatTableName(place(table)), finishTable(table)]))
   const feedTables = new Map(feed.tables.map((table) => [formatTableName(place(table)), table]))
 
+  const standing = new Set<string>()
   const ready = new Map(
-    prepared.trees.map(({ root, members }) => [
-      formatTableName(root),
-      allOf(members.flatMap((member) => tables.get(formatTableName(member)) ?? [])),
-    ]),
+    prepared.trees.map(({ root, members }) => {
+      const name = formatTableName(root)
+      const all = allOf(members.flatMap((member) => tables.get(formatTableName(member)) ?? []))
+      return [name, all.then(() => void standing.add(name))]
+    }),
   )
   const locks = createNameLocks()
   const rootOf = rootsOf(prepared.trees)
@@ -163,7 +165,7 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
   const addKey = async ({ key, ends, isLater }: KeyToAdd): Promise<void> => {
     await allOf(ends.flatMap((end) => ready.get(end) ?? []))
     await onKey(key, ends, async (lane) => {
-      await once(lane, work, key.name, async (session) => await session.run(addKeySql(key, stage, isLater)))
+      await onceRun(lane, work, key.name, [addKeySql(key, stage, isLater)])
     })
   }
   const validateKey = async ({ key, ends, isLater }: KeyToAdd, added: Promise<void>): Promise<void> => {
@@ -182,22 +184,26 @@ export function fillStage(target: Target, prepared: PreparedStage, feed: Feed, r
       return { ends, added, valid: validateKey(toAdd, added) }
     })
   const addedTo = Map.groupBy(
-    keys.flatMap(({ ends, added }) => ends.map((end) => ({ end, added }))),
+    keys.flatMap(({ ends, added }) => ends.map((end) => ({ end, ends, added }))),
     ({ end }) => end,
   )
 
   /**
-   * ANALYZE of a partitioned table is one of its partitions too, and of a parent it reads the children. It comes when keys
-   * are added, and beside their validation: before, it would keep them waiting.
+   * ANALYZE of a partitioned table is one of its partitions too, and of a parent it reads the children. Keys that can be
+   * added now come first, so that they are validated beside it; those that wait for a table that does not stand yet come
+   * after it.
    */
   const analyze = async ({ root, members }: StageTree): Promise<void> => {
     const name = formatTableName(root)
     await ready.get(name)
-    await allOf((addedTo.get(name) ?? []).map(async ({ added }) => await added))
+    const own = addedTo.get(name) ?? []
+    const now = own.filter(({ ends }) => ends.every((end) => standing.has(end)))
+    await allOf(now.map(async ({ added }) => await added))
     const known = members.flatMap((member) => feedTables.get(formatTableName(member)) ?? [])
     if (members.length === 1 && known.every(isSmall)) return
     await locks.hold([name], async () => {
-      await onLane('analyze', root.name, times.analyze(known), async (lane) => {
+      const urgency = times.analyze(known) + (now.length < own.length ? times.keys(root) : 0)
+      await onLane('analyze', root.name, urgency, async (lane) => {
         await again(lane, work, root.name, async (session) => await session.run(`analyze ${quoteTable(root)}`))
       })
     })

@@ -47,7 +47,15 @@ export interface Staged {
   fingerprint: string
 }
 
+/** pg_dump's text of the set's members, to be cut into what makes each of them. */
+interface Dumped {
+  text: string
+  of: 'members' | 'schemas'
+}
+
 export interface MakeStageRun {
+  /** dumpMembers() of the set, where it was begun before. */
+  dumped?: Dumped
   /** Tries to get the locks on the tables of one transaction. */
   lockAttempts: number
   reporter: Reporter
@@ -62,7 +70,7 @@ export interface MakeStageRun {
 export async function makeStage(target: Target, set: SwapSet, stage: Aside, run: MakeStageRun): Promise<Staged> {
   const { session } = target
   run.reporter.phase('staging')
-  const left = await inComponents(target, set, run.signal)
+  const left = await inComponents(target, set, run)
   const hold = asideOf('hold', stage.job, schemasOf(set))
   await createAside(session, stage)
   // Committed before anything is locked: a new schema makes the server plan our long queries again.
@@ -114,19 +122,30 @@ interface Components {
   sizes: Map<number, number>
 }
 
-async function inComponents({ database, session }: Target, set: SwapSet, signal: AbortSignal): Promise<Components> {
+/** As they are now: what is altered afterwards is found when the twins are compared with the live tables. */
+export async function dumpMembers(
+  { database }: Pick<Target, 'database'>,
+  { members }: SwapSet,
+  signal: AbortSignal,
+): Promise<Dumped> {
+  if (members.length <= MANY_MEMBERS) return { text: await dumpRelations(database, members, signal), of: 'members' }
+  const schemas = [...new Set(members.map(({ schema }) => schema))]
+  return { text: await dumpRelationsOf(database, schemas, signal), of: 'schemas' }
+}
+
+async function inComponents(target: Target, set: SwapSet, { dumped, signal }: MakeStageRun): Promise<Components> {
+  const { database, session } = target
   const { members } = set
   const sizes = new Map<number, number>()
   for (const { component } of members) sizes.set(component, (sizes.get(component) ?? 0) + 1)
   const entriesOf = (text: string): DumpEntry[] => withoutForeignKeys(splitEntries(text).entries)
-  if (members.length > MANY_MEMBERS) {
-    const schemas = [...new Set(members.map(({ schema }) => schema))]
-    const entries = entriesOf(await dumpRelationsOf(database, schemas, signal))
-    const assigned = await assignEntries(session, members, entries, 'schemas')
-    if (assigned !== undefined) return { set, entries, assigned, places: placesOf(entries, assigned), sizes }
+  const { text, of } = dumped ?? (await dumpMembers(target, set, signal))
+  let entries = entriesOf(text)
+  let assigned = await assignEntries(session, members, entries, of)
+  if (assigned === undefined && of === 'schemas') {
+    entries = entriesOf(await dumpRelations(database, members, signal))
+    assigned = await assignEntries(session, members, entries, 'members')
   }
-  const entries = entriesOf(await dumpRelations(database, members, signal))
-  const assigned = await assignEntries(session, members, entries, 'members')
   return { set, entries, assigned, places: placesOf(entries, assigned), sizes }
 }
 

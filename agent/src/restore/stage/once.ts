@@ -2,8 +2,10 @@ import { retry } from '@multiboard-sync/shared/retry'
 import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import type { Door, Lane } from '../../lanes/lanes.ts'
 import { endBackend, readBackend, type Backend } from '../../postgres/end-backend.ts'
+import { queryTogether } from '../../postgres/query-all.ts'
 import type { Session } from '../../postgres/session.ts'
 import type { Reporter } from '../../report/reporter.ts'
+import { runTogether } from '../run-together.ts'
 
 /*
  * Work on the stage that is done exactly once, however often a connection breaks: a piece of rows, an index, a key.
@@ -48,15 +50,24 @@ export async function once<T>(
 ): Promise<T> {
   let begun: Begun<T> | undefined
   return await again(lane, stage, what, async (session) => {
-    if (begun && (await wasCommitted(session, begun, stage)) && begun.done) return begun.done.answer
+    if (begun && (await wasCommitted(session, begun.xid, stage)) && begun.done) return begun.done.answer
     begun = undefined
-    await session.run('begin')
-    const [row] = await session.query<{ xid: string }>('select pg_current_xact_id()::text as xid')
-    begun = { xid: row?.xid ?? '' }
+    begun = { xid: await beginNumbered(session) }
     const answer = await work(session)
     begun.done = { answer }
     await session.run('commit')
     return answer
+  })
+}
+
+/** The same of statements alone, which are sent together with their commit. */
+export async function onceRun(lane: Lane, stage: StageWork, what: string, statements: string[]): Promise<void> {
+  let xid: string | undefined
+  await again(lane, stage, what, async (session) => {
+    if (xid !== undefined && (await wasCommitted(session, xid, stage))) return
+    xid = undefined
+    xid = await beginNumbered(session)
+    await runTogether(session, [...statements, 'commit'])
   })
 }
 
@@ -95,8 +106,16 @@ export async function again<T>(
   })
 }
 
+/** In one message. */
+async function beginNumbered(session: Session): Promise<string> {
+  const rows = await queryTogether<{ xid: string }>(session, ['begin', 'select pg_current_xact_id()::text as xid'])
+  const [row] = rows
+  if (row === undefined) throw new Error('a function answers one row')
+  return row.xid
+}
+
 /** What became of a transaction whose session has ended. Throws as target.stand(). */
-async function wasCommitted(session: Session, { xid }: Begun<unknown>, { stand }: StageWork): Promise<boolean> {
+async function wasCommitted(session: Session, xid: string, { stand }: StageWork): Promise<boolean> {
   // After a crash the server may give the number of a transaction that never reached its disk to another one.
   await stand()
   const [row] = await session.query<{ status: string | null }>('select pg_xact_status($1::text::xid8) as status', [xid])

@@ -6,6 +6,7 @@ import { copyColumns } from '../../postgres/catalog.ts'
 import { quoteTable } from '../../postgres/quote.ts'
 import { copyPiece } from '../copy-piece.ts'
 import { countLoad, inTables } from '../load-progress.ts'
+import { SMALL_BYTES } from './estimate.ts'
 import { once, type StageWork } from './once.ts'
 
 export interface PourRun {
@@ -36,12 +37,17 @@ export function pourTables(feed: Feed, { lanes, stage, place, urgencyOf, onLoade
   const tables = new Map(
     inTables(feed).map(([table, pieces]) => {
       const name = formatTableName(table)
-      const into = `${quoteTable(place(table))} ${copyColumns(table.columns)} from stdin`
+      const stands = quoteTable(place(table))
+      // FREEZE is for a table that its own transaction has emptied: no reader has to look after its rows' transaction, and
+      // no vacuum has to write them again. For a few rows it is not worth the new files.
+      const isFrozen = pieces.length === 1 && table.bytes > SMALL_BYTES
+      const into = `${stands} ${copyColumns(table.columns)} from stdin${isFrozen ? ' with (freeze)' : ''}`
       const task = { kind: 'copy', name, urgency: urgencyOf(table) } as const
       const poured = pieces.map(async (piece) => {
         await lanes.run(task, async (lane) => {
           const rows = await once(lane, stage, name, async (session) => {
             const options = { signal, onBytes: progress.attempt(piece) }
+            if (isFrozen) await session.run(`truncate only ${stands}`)
             return await copyPiece(session, feed, { piece, into }, lane, options)
           })
           progress.ended(piece, rows)

@@ -1,7 +1,7 @@
 import { formatTableName, type TableName } from '@multiboard-sync/shared/table-pattern'
 import type { Target } from '../../postgres/open-target.ts'
 import { quoteTable } from '../../postgres/quote.ts'
-import { openSession, type Session } from '../../postgres/session.ts'
+import type { Session } from '../../postgres/session.ts'
 import { readTriggers } from '../../postgres/triggers.ts'
 import { disableTriggers } from '../disable-triggers.ts'
 import { runTogether } from '../run-together.ts'
@@ -36,11 +36,11 @@ export async function prepareStage(
   target: Target,
   staged: Staged,
   tables: TableName[],
-  { postData = '', signal }: { postData?: string; signal: AbortSignal },
+  postData = '',
 ): Promise<PreparedStage> {
   const { set, stage } = staged
   const schemas = [...stage.schemas.values()]
-  await using session = await openSession(target.database, { purpose: 'stage', signal })
+  const { session } = target
   const oids = await readOids(session, schemas)
   const leaves = tables.flatMap((table) => oids.get(formatTableName(inAside(stage, table))) ?? [])
   const enableTriggers = await disableTriggers(session, new Set(leaves), await readTriggers(session, schemas))

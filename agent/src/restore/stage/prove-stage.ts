@@ -5,9 +5,8 @@ import { formatTableName, type TableName } from '@multiboard-sync/shared/table-p
 import { allOf, type Door, type Lanes } from '../../lanes/lanes.ts'
 import { readFingerprint } from '../../postgres/fingerprint.ts'
 import { readForeignKeys } from '../../postgres/foreign-keys.ts'
-import type { Target } from '../../postgres/open-target.ts'
 import { quoteTable } from '../../postgres/quote.ts'
-import { openSession, type Session } from '../../postgres/session.ts'
+import type { Session } from '../../postgres/session.ts'
 import { compareRows, type Found } from '../prove.ts'
 import type { Reporter } from '../../report/reporter.ts'
 import { refreshSql } from '../refresh-sql.ts'
@@ -31,21 +30,16 @@ export interface ToProve {
  * Throws `proof-failed`, `constraint-violated` with the keys, `internal` when the definitions are not the same.
  */
 export async function proveStage(
-  target: Target,
   filled: PreparedStage,
   { tables, found: rows }: ToProve,
-  run: { lanes: Lanes; reporter: Reporter },
+  run: { lanes: Lanes; door: Door; reporter: Reporter },
 ): Promise<TableProof[]> {
   const { set, stage, fingerprint } = filled
-  const { lanes, reporter } = run
+  const { lanes, door, reporter } = run
   const place = (table: TableName): TableName => inAside(stage, table)
   reporter.phase('proving')
   const proof = compareRows(tables, rows, reporter)
 
-  const door: Door = {
-    database: target.database.name,
-    open: async (until) => await openSession(target.database, { purpose: 'proof', signal: until, patient: true }),
-  }
   const work = { door, reporter, signal: lanes.signal }
   const onLane = async <T>(name: string, task: (session: Session) => Promise<T>): Promise<T> =>
     await lanes.run({ kind: 'key', name, urgency: 0 }, async (lane) => await again(lane, work, name, task))

@@ -15,7 +15,7 @@ const MAX_WORK_BYTES = 1024 ** 3
  *
  * - maintenance_work_mem of shared_buffers divided by the lanes, at least the server's own. Who runs a server gives
  *   shared_buffers about a quarter of its memory, so that all lanes together take another one. Parallel maintenance
- *   workers stay the server's own: the lanes share the cores already.
+ *   workers stay the server's own: two of them take no more processor time than none, and a core that is free.
  * - no wait for the disk at each commit: the exchange's commit waits for all of them, and a server that crashes ends the job.
  */
 export function stageDoor(database: DatabaseUrl, lanes: number): Door {

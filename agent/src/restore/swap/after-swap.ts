@@ -20,7 +20,8 @@ export async function afterSwap(target: Target, exchanged: Exchanged, run: Resto
     // A cancel that came too late shall not leave keys behind that are not valid; and the exchange's own connection may
     // have gone down with the answer to its commit.
     const signal = run.signal.aborted ? AbortSignal.timeout(LATE_CANCEL_MS) : run.signal
-    await using session = await openSession(target.database, { purpose: 'after swap', signal })
+    await using own = (await stands(target, run.signal)) ? undefined : await openAgain(target, signal)
+    const session = own ?? target.session
     const keys = await validateKeys(session)
     if (keys.length > 0) reporter.event('swap.keys-not-valid', { keys: keys.slice(0, EVENT_MAX) }, 'warning')
     const after = await readFingerprint(session, { keys: 'unvalidated' })
@@ -38,6 +39,21 @@ export async function afterSwap(target: Target, exchanged: Exchanged, run: Resto
     const { code, message } = toSyncError(thrown)
     reporter.event('swap.unfinished', { code, message }, 'warning')
   }
+}
+
+/** The session of the exchange knows the catalogue by heart already. */
+async function stands({ session }: Target, signal: AbortSignal): Promise<boolean> {
+  if (signal.aborted) return false
+  try {
+    await session.query('select 1')
+    return true
+  } catch {
+    return false
+  }
+}
+
+async function openAgain({ database }: Target, signal: AbortSignal): Promise<Session> {
+  return await openSession(database, { purpose: 'after swap', signal })
 }
 
 /** Of a canceled job nobody waits for the end any longer. */

@@ -1,6 +1,7 @@
 import type { ArchivedTable } from '@multiboard-sync/shared/manifest'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
-import { readFingerprint } from '../../postgres/fingerprint.ts'
+import { together } from '../../lanes/together.ts'
+import { readBothFingerprints } from '../../postgres/fingerprint.ts'
 import type { Target } from '../../postgres/open-target.ts'
 import { readSnapshotMark } from '../../postgres/snapshot-gate.ts'
 import { readSwapSet } from '../../postgres/swap-set/read-swap-set.ts'
@@ -12,9 +13,10 @@ import type { Load, Restored, RestoreRun } from '../load.ts'
 import { protectWhile } from '../protect-while.ts'
 import { asideOf, type Aside } from '../stage/aside.ts'
 import { fillStage } from '../stage/fill-stage.ts'
-import { makeStage } from '../stage/make-stage.ts'
+import { dumpMembers, makeStage } from '../stage/make-stage.ts'
 import { prepareStage } from '../stage/prepare-stage.ts'
 import { proveStage } from '../stage/prove-stage.ts'
+import { stageDoor } from '../stage/stage-door.ts'
 import { takeFenceNow } from '../take-fence-now.ts'
 import { afterSwap } from './after-swap.ts'
 import type { Exchange, Exchanged } from './change.ts'
@@ -35,14 +37,22 @@ import { raisedSequences } from './raised-sequences.ts'
 
 /** Throws what its steps throw; the target is as it was, but for `outcome-unknown`. */
 export async function swap(target: Target, load: Load, run: RestoreRun): Promise<Restored> {
-  const live = await readLive(target, load)
-  const stage = asideOf('stage', load.job, schemasOf(live.set))
-  await takeFenceNow(target, load)
-  await run.journal.record('staging', { target: target.database.name })
+  const { oids, set } = await readSet(target, load)
+  const stage = asideOf('stage', load.job, schemasOf(set))
+  const [live, dumped] = await together(
+    run.signal,
+    async (): Promise<Live> => {
+      const found = await readLive(target, load, { oids, set })
+      await takeFenceNow(target, load)
+      await run.journal.record('staging', { target: target.database.name })
+      return found
+    },
+    async (until) => await dumpMembers(target, set, until),
+  )
   let proof: Restored['proof']
   let exchanged: Exchanged
   try {
-    const staged = await stageAndProve(target, load, run, live.set, stage)
+    const staged = await stageAndProve(target, load, run, { set, stage, dumped })
     proof = staged.proof
     await target.stand(run.signal)
     exchanged = await exchange(target, await exchangeOf(target, load, live, stage, staged), run)
@@ -56,27 +66,33 @@ export async function swap(target: Target, load: Load, run: RestoreRun): Promise
   return { receipt: exchanged.receipt, proof, kept: { lateWrites: exchanged.lateWrites } }
 }
 
-interface Live {
+interface LiveSet {
   set: SwapSet
   oids: number[]
+}
+
+interface Live extends LiveSet {
   /** Of the definitions, as the exchange compares them. */
   fingerprint: string
   writes: number
 }
 
-/** The live tables as they are now, which must be as they were planned. */
-async function readLive({ session }: Target, load: Load): Promise<Live> {
-  const { chosen } = await findTables(session, load.feed.tables)
+async function readSet({ session }: Target, { feed }: Load): Promise<LiveSet> {
+  const { chosen } = await findTables(session, feed.tables)
   const oids = [...chosen.keys()]
-  const set = await readSwapSet(session, oids)
-  const { sha256: fingerprint } = await readFingerprint(session, { keys: 'unvalidated' })
-  if ((await readFingerprint(session)).sha256 !== load.fingerprint || set.findings.length > 0) {
+  return { oids, set: await readSwapSet(session, oids) }
+}
+
+/** The live tables as they are now, which must be as they were planned. */
+async function readLive({ session }: Target, load: Load, { set, oids }: LiveSet): Promise<Live> {
+  const { all, unvalidated } = await readBothFingerprints(session)
+  if (all.sha256 !== load.fingerprint || set.findings.length > 0) {
     throw new SyncError('schema-changed', "The target's definitions were changed while the job ran.", {
       hint: 'Nothing was changed. Start the job again when the migration is over.',
       details: set.findings.map(({ text }) => text),
     })
   }
-  return { set, oids, fingerprint, writes: await readWrites(session, oids) }
+  return { set, oids, fingerprint: unvalidated.sha256, writes: await readWrites(session, oids) }
 }
 
 interface StagedRows {
@@ -89,20 +105,20 @@ async function stageAndProve(
   target: Target,
   load: Load,
   run: RestoreRun,
-  set: SwapSet,
-  stage: Aside,
+  { set, stage, dumped }: { set: SwapSet; stage: Aside; dumped: Awaited<ReturnType<typeof dumpMembers>> },
 ): Promise<StagedRows> {
   const { journal, reporter, signal } = run
   const { feed, lanes, schema } = load
-  const staged = await makeStage(target, set, stage, { lockAttempts: load.lockAttempts, reporter, signal })
+  const staged = await makeStage(target, set, stage, { dumped, lockAttempts: load.lockAttempts, reporter, signal })
   await journal.record('staged', {})
   const { postData, sequences } = schema
-  const prepared = await prepareStage(target, staged, feed.tables, { postData, signal })
+  const prepared = await prepareStage(target, staged, feed.tables, postData)
   const onLoaded = async (): Promise<void> => await journal.record('loaded', {})
-  const filling = fillStage(target, prepared, feed, { lanes, reporter, sequences, onLoaded })
+  const door = stageDoor(target.database, lanes.count)
+  const filling = fillStage(target, prepared, feed, { lanes, door, reporter, sequences, onLoaded })
   const { filled, tables, safetyBackup } = await protectWhile(load, filling)
   await journal.record('built', {})
-  const proof = await proveStage(target, prepared, { tables, found: filled }, { lanes, reporter })
+  const proof = await proveStage(prepared, { tables, found: filled }, { lanes, door, reporter })
   // Readers of the safety backup hold locks on the live tables, and snapshots that are older than the new rows.
   await lanes.rest()
   await journal.record('proven', {})
