@@ -11,6 +11,24 @@ import { openExport, PIECE_RETRY, type Export, type ExportOptions, type OpenExpo
 /** What one core copies and packs of a table's bytes in a second, roughly: only the order among tasks follows from it. */
 const COPIED_BYTES_PER_SECOND = 60_000_000
 
+/** When the last piece is stored the manifest follows, before which nothing live is changed. */
+const MANIFEST_SECONDS = 1
+/** A small object on its way into the store. */
+const STORED_SECONDS = 0.1
+/** Of a safety backup: a lane that fills the target needs another connection for it, and opens its own again afterwards. */
+const SMALL_PIECES = 25
+const SMALL_BYTES = 256 * 1024
+
+/** Big pieces each alone, so many small ones together. */
+function inTasks(pieces: FeedPiece[], most: number): FeedPiece[][] {
+  const isSmall = ({ bytes }: FeedPiece): boolean => bytes <= SMALL_BYTES
+  const small = pieces.filter(isSmall)
+  return [
+    ...pieces.filter((piece) => !isSmall(piece)).map((piece) => [piece]),
+    ...Array.from({ length: Math.ceil(small.length / most) }, (_, n) => small.slice(n * most, (n + 1) * most)),
+  ]
+}
+
 /**
  * Writes a whole archive: schema texts, every table, several pieces at once and the biggest first, and the signed manifest
  * last. Without the manifest there is no archive, so a failure leaves only objects that nobody takes for one. A piece whose
@@ -45,9 +63,13 @@ export async function exportArchive(
   }
 
   await allOf(
-    opened.pieces.map(async (piece) => {
-      const urgency = piece.bytes / COPIED_BYTES_PER_SECOND
-      await lanes.run({ kind, name: formatTableName(piece.table), urgency }, async (lane) => await copy(piece, lane))
+    inTasks(opened.pieces, kind === 'backup' ? SMALL_PIECES : 1).map(async (pieces) => {
+      const name = pieces.length > 1 ? 'small tables' : pieces.map(({ table }) => formatTableName(table)).join()
+      const bytes = pieces.reduce((sum, piece) => sum + piece.bytes, 0)
+      const urgency = bytes / COPIED_BYTES_PER_SECOND + pieces.length * STORED_SECONDS + MANIFEST_SECONDS
+      await lanes.run({ kind, name, urgency }, async (lane) => {
+        for (const piece of pieces) await copy(piece, lane)
+      })
     }),
   )
   return await opened.finish()
