@@ -148,11 +148,14 @@ export function holdSnapshot(database: DatabaseUrl, first: Holder, lockSql: stri
   }
 }
 
-/** Slices are read by ranges of ctid; a role or database that has this switched off would read the table for each. */
+/**
+ * In one message. Slices are read by ranges of ctid; a role or database that has this switched off would read the table
+ * for each.
+ */
 async function importSnapshot(session: Session, snapshotId: string): Promise<void> {
-  await session.run('set enable_tidscan = on')
-  await session.run('begin isolation level repeatable read read only')
-  await session.run(`set transaction snapshot ${quoteLiteral(snapshotId)}`)
+  await session.run(`begin isolation level repeatable read read only;
+    set transaction snapshot ${quoteLiteral(snapshotId)};
+    set enable_tidscan = on`)
 }
 
 async function isAlive(session: Session): Promise<boolean> {
