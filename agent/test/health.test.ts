@@ -7,14 +7,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '@multiboard-sync/shared/testing/postgres/free-port'
 import { until } from '@multiboard-sync/shared/testing/postgres/deadline'
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { startDaemon, type Daemon } from './road/daemon.ts'
 import { newStateDir, writeInstallation, type Keys } from './trust/agents.ts'
 
 /* The daemon as a process, a control plane that is only a poll, and those who ask whether the daemon is well. */
 
 const MAIN = new URL('../src/main.ts', import.meta.url).pathname
-const WAIT_MS = 20_000
+const CACHE = new URL('../../.cache/compile', import.meta.url).pathname
+/** Starting a process takes seconds on a busy machine. */
+const WAIT_MS = 40_000
+vi.setConfig({ testTimeout: 120_000 })
 
 let folder: string
 let keys: Keys
@@ -65,6 +68,7 @@ async function start(env: Record<string, string> = {}): Promise<Watched> {
     S3_BUCKET: 'archive',
     S3_ACCESS_KEY_ID: 'canary-id',
     S3_SECRET_ACCESS_KEY: 'canary-secret',
+    NODE_COMPILE_CACHE: CACHE,
     ...env,
   })
   await until('the daemon listens', WAIT_MS, () => daemon.log().includes('The agent polls.'))
@@ -81,7 +85,7 @@ async function start(env: Record<string, string> = {}): Promise<Watched> {
 /** `agent health`, with nothing but the folder in its environment. */
 async function health(...args: string[]): Promise<{ code: number; out: string }> {
   return await new Promise((resolve) => {
-    const env = { AGENT_STATE_DIR: stateDir }
+    const env = { AGENT_STATE_DIR: stateDir, NODE_COMPILE_CACHE: CACHE }
     execFile(process.execPath, [MAIN, 'health', ...args], { env, timeout: WAIT_MS }, (error, stdout, stderr) =>
       resolve({ code: error ? Number(error.code) : 0, out: stdout + stderr }),
     )
