@@ -35,8 +35,8 @@ interface Caller extends Pick<OpenedContext, 'context' | 'key'> {
   trust?: OpenedContext['trust'] | undefined
 }
 
-/** Reaches the control plane, compares clocks, and calls it once as this agent, without polling or telling anything. */
-export async function checkControlPlane(opened: Caller, url: string, signal: AbortSignal): Promise<string> {
+/** Reaches the control plane and compares clocks; needs no key. */
+export async function reachControlPlane(url: string, signal: AbortSignal): Promise<void> {
   const skewMs = await readSkew(url, signal)
   if (skewMs > BEHIND_MAX_MS || skewMs < -AHEAD_MAX_MS) {
     const [seconds, way] = [Math.round(Math.abs(skewMs) / 1000), skewMs > 0 ? 'behind' : 'ahead of']
@@ -44,6 +44,11 @@ export async function checkControlPlane(opened: Caller, url: string, signal: Abo
       hint: 'Set both clocks by NTP: requests are refused from 30 s ahead or a minute behind, and so are orders.',
     })
   }
+}
+
+/** Reaches it, and calls it once as this agent, without polling or telling anything. */
+export async function checkControlPlane(opened: Caller, url: string, signal: AbortSignal): Promise<string> {
+  await reachControlPlane(url, signal)
   const { context, key, trust } = opened
   const { agent, version } = context
   const controlPlane = connectControlPlane({ url, agent, key: key.privateKey, version })

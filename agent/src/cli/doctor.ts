@@ -3,7 +3,7 @@ import { findGenerations, findInTarget, findUploads } from '../find-leftovers.ts
 import type { OpenedContext } from '../open-context.ts'
 import { checkBucket } from './check-bucket.ts'
 import { checkClocks, type Clocks } from './check-clocks.ts'
-import { checkControlPlane, checkOrderKeys } from './check-control-plane.ts'
+import { checkControlPlane, checkOrderKeys, reachControlPlane } from './check-control-plane.ts'
 import { checkReading, checkRoute, checkWriting, fingerprintText, type CheckedDatabase } from './check-databases.ts'
 import { checkSearch } from './check-search.ts'
 import { checkStateDir } from './check-state-dir.ts'
@@ -83,11 +83,12 @@ export async function runDoctor(
   const hasState = await check('state folder', async () => await checkStateDir(context.stateDir))
   if (controlPlaneUrl !== undefined) {
     if (trust) await check('order keys', async () => await checkOrderKeys(trust))
-    const unknown = key ? wrongAmong((name) => name === 'AGENT_ID') : 'not called: the key to sign with is wrong'
-    if (unknown === undefined && key) {
-      const called = { context, key, trust }
-      await check('control plane', async () => await checkControlPlane(called, controlPlaneUrl, signal))
-    } else skip('control plane', unknown ?? '')
+    const unknown = key ? wrongAmong((name) => name === 'AGENT_ID') : 'not called as this agent: it has no key'
+    await check('control plane', async () => {
+      if (key && unknown === undefined) return await checkControlPlane({ context, key, trust }, controlPlaneUrl, signal)
+      await reachControlPlane(controlPlaneUrl, signal)
+      return `it answers, and the clocks agree; ${unknown}`
+    })
   }
   const bucketWrong = wrongAmong((name) => name.startsWith('S3_'))
   // Leftovers are those of the jobs that the state folder knows; what cannot be reached is told once.
