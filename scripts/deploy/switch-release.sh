@@ -48,7 +48,7 @@ start_and_watch() { # release, whether the control plane must answer it
     before=$now
   done
   # What a crash has left in large tables may take longer than anybody should wait here.
-  if [ -n "$now" ] && says '"doing": *"settling"'; then
+  if [ -n "$now" ] && says '"doing": *"settling"' && says '"failed_with": *null'; then
     say 'It still settles what was left in its targets, and polls after that.'
     return 0
   fi
