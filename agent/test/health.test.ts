@@ -5,11 +5,12 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { freePort } from '@multiboard-sync/shared/testing/postgres/free-port'
 import { until } from '@multiboard-sync/shared/testing/postgres/deadline'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
 import { startDaemon, type Daemon } from './road/daemon.ts'
-import { newStateDir, writeInstallation, type Keys } from './trust/agents.ts'
+import { makeOrder, newStateDir, writeInstallation, type Keys } from './trust/agents.ts'
 
 /* The daemon as a process, a control plane that is only a poll, and those who ask whether the daemon is well. */
 
@@ -30,17 +31,22 @@ afterAll(async () => await rm(folder, { recursive: true }))
 /** What a poll is answered with: nothing to do, nothing at all, or nothing that is ours. */
 let answers: 'well' | 'never' | 'foreign'
 let polls: number
+/** Given to the next poll. */
+let order: string | undefined
 let plane: Server
 let stateDir: string
 beforeEach(async () => {
   stateDir = await newStateDir()
   answers = 'well'
   polls = 0
-  plane = createServer((_, response) => {
-    polls += 1
-    if (answers === 'never') return
-    response.writeHead(answers === 'well' ? 200 : 502, { 'content-type': 'application/json' })
-    response.end(JSON.stringify({ poll_after_ms: 500, cancel: [] }))
+  order = undefined
+  plane = createServer((request, response) => {
+    void text(request).then((body) => {
+      if (request.url?.endsWith('/poll')) polls += 1
+      if (answers === 'never') return
+      response.writeHead(answers === 'well' ? 200 : 502, { 'content-type': 'application/json' })
+      response.end(JSON.stringify(answerTo(request.url ?? '', body)))
+    })
   })
   plane.listen(0, '127.0.0.1')
   await once(plane, 'listening')
@@ -50,6 +56,18 @@ afterEach(async () => {
   plane.closeAllConnections()
   await rm(stateDir, { recursive: true })
 })
+
+/** What a control plane would say that takes everything. */
+function answerTo(path: string, body: string): object {
+  if (path.endsWith('/accept')) return { lease_ms: 90_000 }
+  const { events = [], last_aseq: last = 0 } = JSON.parse(body) as { events?: { aseq: number }[]; last_aseq?: number }
+  const ack_aseq = events.at(-1)?.aseq ?? last
+  if (path.endsWith('/report')) return { lease_ms: 90_000, cancel: false, ack_aseq, next_batch_ms: 100 }
+  if (path.endsWith('/complete')) return { state: 'failed', ack_aseq }
+  const given = order
+  order = undefined
+  return { poll_after_ms: 500, cancel: [], ...(given === undefined ? {} : { order: given }) }
+}
 
 interface Watched extends AsyncDisposable {
   daemon: Daemon
@@ -117,6 +135,25 @@ test('a daemon that polls is well and ready, tells its metrics, and leaves no si
   watched.daemon.send('SIGTERM')
   expect(await watched.daemon.exited()).toBe(0)
   expect((await health()).code).toBe(1)
+})
+
+test('a job is counted when it has ended, and an order that is refused as well', async () => {
+  await using watched = await start()
+  const origin = `http://127.0.0.1:${(plane.address() as AddressInfo).port}`
+  const params = { kind: 'sync', source: 'production', target: 'staging', engine: 'auto' } as const
+  order = (await makeOrder(keys, { agent: 'vps1', origin, params })).token
+  // The object store is away, which ends the job before it has read anything.
+  const metrics = async (): Promise<string> => (await watched.get('/metrics')).text
+  await until('the job is counted', WAIT_MS, async () =>
+    /_jobs_total\{kind="sync",outcome="failed"\} 1/.test(await metrics()),
+  )
+  expect(await metrics()).toMatch(/^multiboard_sync_phase_duration_seconds_count\{kind="sync",phase="preflight"\} 1$/m)
+  expect(await metrics()).not.toContain('last_success_timestamp_seconds{')
+  order = (await makeOrder(keys, { agent: 'vps2', origin, params })).token
+  await until('the refusal is counted', WAIT_MS, async () =>
+    (await metrics()).includes('multiboard_sync_orders_refused_total{code="order-wrong-audience"} 1'),
+  )
+  expect((await health()).code).toBe(0)
 })
 
 test('a control plane that is away is no reason to start the daemon anew, and it is not ready', async () => {

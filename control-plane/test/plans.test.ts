@@ -81,6 +81,11 @@ test('every statement of every call finds its rows by an index, however long the
   // Who asks is counted, then four looks; the token is the admin's, whom no statement proves.
   await ask('the metrics', byPerson('GET', '/metrics'))
   expect(explained).toBe(before + 7)
+  await (await scene.answer(byPerson('GET', '/metrics'))).text()
+  const [walk] = takeStatements().filter(({ sql }) => sql.includes('with recursive way'))
+  const plan = await scene.database.query(`explain (format json) ${walk?.sql}`)
+  // Both steps of it: from way to way, not through all that succeeded.
+  expect(JSON.stringify(plan).match(/"Index Name":"jobs_successes"/g)).toHaveLength(2)
 
   expect(found).toEqual([])
   expect(explained).toBeGreaterThan(60)

@@ -87,9 +87,12 @@ test('the first signal takes no new connection and lets a request under way wait
   socket.write(`POST /v1/jobs HTTP/1.1\r\nhost: x\r\n${headers}\r\n\r\n{`)
   expect((await fetch(`http://127.0.0.1:${port}/healthz`)).status).toBe(200)
   child.kill('SIGTERM')
-  await vi.waitFor(async () => await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow(), {
-    timeout: RUN_TIMEOUT_MS,
-  })
+  await vi.waitFor(
+    async () => await expect(fetch(`http://127.0.0.1:${port}/healthz`)).rejects.toThrow('fetch failed'),
+    {
+      timeout: RUN_TIMEOUT_MS,
+    },
+  )
   expect(child.exitCode).toBeNull()
   const askedAt = performance.now()
   child.kill('SIGINT')

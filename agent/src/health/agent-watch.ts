@@ -9,13 +9,13 @@ import type { ReportSink } from '../report/reporter.ts'
  * metrics. Watching decides nothing, waits for nothing, throws nothing, and hears of names, numbers and codes alone.
  */
 
-export interface WatchedJob {
+interface WatchedJob {
   id: string
   params: JobParams
   lease: Lease
 }
 
-export interface JobWatch {
+interface JobWatch {
   sinks: ReportSink[]
   ended(result: JobResult): void
 }

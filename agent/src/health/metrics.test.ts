@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { JobParams } from '@multiboard-sync/shared/job'
 import type { JobResult } from '@multiboard-sync/shared/protocol'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { openJournal } from '../journal/journal.ts'
 import { createStatus } from './agent-status.ts'
 import { watchTogether } from './agent-watch.ts'
@@ -105,6 +105,16 @@ test('a running job shows its phase, its lease and how long it stands still; pol
       expect.stringMatching(/^multiboard_sync_peak_memory_bytes [1-9]\d{7,}$/),
     ]),
   )
+})
+
+test('a journal that cannot be read costs what is remembered, and not the daemon', async () => {
+  const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  await mkdir(join(stateDir, 'journal'))
+  await writeFile(join(stateDir, 'journal', 'j000000000001.jsonl'), 'canary\n')
+  const { read } = await open()
+  expect(await read()).toContain('multiboard_sync_running_jobs 0')
+  expect(String(said.mock.calls[0]?.[0])).toMatch(/"level":"warning".+"code":"config-invalid"/)
+  said.mockRestore()
 })
 
 test('the last successes of earlier boots are known, of every kind, and what waits in the outbox', async () => {

@@ -4,7 +4,9 @@ import type { Attributes, Meter } from '@opentelemetry/api'
 import { PrometheusSerializer } from '@opentelemetry/exporter-prometheus'
 import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics'
 import type { JobParams, Phase } from '@multiboard-sync/shared/job'
+import { toSyncError } from '@multiboard-sync/shared/sync-error'
 import { jobSuccesses } from '../journal/journal.ts'
+import { log } from '../log.ts'
 import { peakMemoryBytes } from '../peak-memory.ts'
 import type { Lease } from '../report/lease.ts'
 import type { AgentStatus } from './agent-status.ts'
@@ -50,7 +52,7 @@ export async function openMetrics(
     const atS = at.getTime() / 1000
     if ((successes.get(key)?.atS ?? 0) < atS) successes.set(key, { labels, atS })
   }
-  for (const { params, at } of await jobSuccesses(stateDir)) if (params.dry_run !== true) noteSuccess(params, at)
+  for (const { params, at } of await rememberedSuccesses(stateDir)) if (params.dry_run !== true) noteSuccess(params, at)
   let lease: Lease | undefined
 
   gauge(meter, 'info', 'Constant 1; its labels say who tells.', () => [[1, { agent, version }]])
@@ -140,6 +142,16 @@ export async function openMetrics(
       if (errors.length > 0) throw errors[0]
       return serializer.serialize(resourceMetrics)
     },
+  }
+}
+
+/** A journal that cannot be read keeps the daemon from polling, and settling tells so; here it only costs what is remembered. */
+async function rememberedSuccesses(stateDir: string): ReturnType<typeof jobSuccesses> {
+  try {
+    return await jobSuccesses(stateDir)
+  } catch (thrown) {
+    log('warning', 'The last successes are not known: a journal cannot be read.', { code: toSyncError(thrown).code })
+    return []
   }
 }
 
