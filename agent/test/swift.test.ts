@@ -65,6 +65,19 @@ describe("an S3 server that is not the project's own", () => {
   const key = (name: string) => `${another.prefix}/${name}`
   const put = () => ({ expectedBytes: 1, signal: deadline() })
 
+  it('lets doctor try every right of a whole key, tells its time, and keeps nothing open', async () => {
+    const { config, store } = below('probed')
+    const found = await store.probe(`${config.prefix}/doctor/probe.txt`, 'some text', deadline())
+    expect(found.missing).toEqual([])
+    expect(Math.abs(found.skewMs ?? Number.NaN)).toBeLessThan(60_000)
+    expect(await store.openUploads(config.prefix, deadline())).toEqual([])
+    const stranger = openObjectStore({ ...config, secretAccessKey: 'not the secret of this key' })
+    await expect(stranger.probe(`${config.prefix}/doctor/probe.txt`, 'text', deadline())).rejects.toMatchObject({
+      code: 'storage-auth',
+    })
+    await stranger[Symbol.asyncDispose]()
+  })
+
   it('keeps an archive whose tables have names that nobody should use', async () => {
     const place = below('team a/parts')
     const written = await writeSamples(place)
