@@ -7,7 +7,7 @@ test('every command, path, variable, code, route and link of the documents exist
   const { documents, project } = readProject()
   expect(documents.map(({ path }) => path)).toEqual(expect.arrayContaining(['README.md', 'docs/OPERATION.md']))
   expect(findMistakes(documents, project)).toEqual([])
-})
+}, 60_000)
 
 const project: Project = {
   paths: new Set([

@@ -30,6 +30,8 @@ describe('a command line that is wrong is refused in a sentence, with', () => {
     ['a target that no database can have', ['undo', '--to', 'Staging', JOB]],
     ['an option of clean', ['undo', '--previous']],
     ['a job to clean', ['clean', JOB]],
+    ['a job to clean that can be none', ['clean', '--job', 'j1']],
+    ['the keys of one archive', ['archives', 'keys', ARCHIVE]],
     ['an alias that no collection can have', ['reindex', 'a__b']],
     ['an option of a sync', ['reindex', '--no-reindex']],
     ['a collection to make anew', [...SYNC, '--full']],
@@ -82,7 +84,9 @@ test('each command is read with its options', () => {
     dryRun: false,
     json: true,
   })
-  expect(parseCommand(['clean'])).toMatchObject({ target: undefined, previous: false })
+  expect(parseCommand(['clean'])).toMatchObject({ target: undefined, job: undefined, previous: false })
+  expect(parseCommand(['clean', '--job', JOB])).toMatchObject({ name: 'clean', job: JOB })
+  expect(parseCommand(['archives', 'keys', '--json'])).toEqual({ name: 'archive-keys', json: true })
   expect(parseCommand([...SYNC, '--no-reindex'])).toMatchObject({ params: { kind: 'sync', reindex: false } })
   expect(parseCommand(['undo', '--no-reindex'])).toMatchObject({ name: 'undo', reindex: false })
   expect(parseCommand(['reindex', 'components', 'suppliers', '--full'])).toEqual({
