@@ -37,7 +37,10 @@ random() {
 asked() {
   [ ! -e "secrets/$1" ] || return 0
   printf '%s: ' "$2" >&2
-  [ ! -t 0 ] || stty -echo
+  if [ -t 0 ]; then
+    trap 'stty echo; exit 130' INT
+    stty -echo
+  fi
   IFS= read -r value || value=
   if [ -t 0 ]; then
     stty echo
