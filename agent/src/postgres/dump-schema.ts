@@ -1,10 +1,9 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { getCompileCacheDir } from 'node:module'
-import { dirname } from 'node:path'
 import { MessageChannel, Worker } from 'node:worker_threads'
 import { retry } from '@multiboard-sync/shared/retry'
 import { SyncError } from '@multiboard-sync/shared/sync-error'
+import { compileCacheEnv } from '../env.ts'
 import { canceled } from './canceled.ts'
 import { connect, cut, isCutShort, type Connected, type DatabaseUrl } from './connect.ts'
 import type { DumpAnswer, DumpInput, ToWorker } from './dump-messages.ts'
@@ -117,18 +116,12 @@ function startWorker(input: DumpInput): Worker {
   return new Worker(new URL('./dump-worker.ts', import.meta.url), {
     workerData: input,
     transferList: [input.port],
-    env: cacheEnv(),
+    env: compileCacheEnv(),
     execArgv: [],
     name: 'pg_dump',
     // Text of definitions needs no large young generation; by default it would grow to 48 MB.
     resourceLimits: { maxYoungGenerationSizeMb: 8 },
   })
-}
-
-function cacheEnv(): Record<string, string> {
-  // A folder below the one that NODE_COMPILE_CACHE names.
-  const folder = getCompileCacheDir()
-  return folder === undefined ? {} : { NODE_COMPILE_CACHE: dirname(folder) }
 }
 
 async function answerOf(worker: Worker, signal: AbortSignal): Promise<DumpAnswer> {
