@@ -6,7 +6,8 @@ import type { Duplex } from 'node:stream'
  *
  * Node.js reads each piece into new memory, which V8 counts: for the rows of a COPY that is a full garbage collection
  * every dozen megabytes, half of what carrying them costs. Here a listener to 'data' that has said borrow() sees the
- * socket's own buffer, which is only good until it returns; any other gets a copy. Over TLS the memory is Node's.
+ * socket's own buffer, which is only good until it returns. All others see a stream like any, which keeps what nobody
+ * takes yet. Over TLS the memory is Node's.
  */
 
 /** PostgreSQL sends 8 KiB at a time; on a busy machine many of them wait. */
@@ -23,7 +24,9 @@ export function openSocket(connection?: { ssl?: unknown }): Socket {
       buffer: memory,
       callback(length) {
         const bytes = memory.subarray(0, length)
-        socket.emit('data', borrowed.has(socket) ? bytes : Buffer.from(bytes))
+        // What still lies in the stream comes first.
+        if (!borrowed.has(socket) || socket.readableLength > 0) return socket.push(Buffer.from(bytes))
+        socket.emit('data', bytes)
         return true
       },
     },
