@@ -64,7 +64,8 @@ test.each([
   const spans = trace.spans()
   const index = spans.find(({ kind, name }) => kind === 'index' && (name === 'a_id' || name === 'small tables'))
   const lastCopy = spans.findLast(({ kind, name }) => kind === 'copy' && name === 'public.b')
-  expect(index?.end_ms).toBeLessThanOrEqual(lastCopy?.end_ms ?? 0)
+  // That it was built by then is what the last piece has waited for; a small table is also counted in the same span.
+  expect(index?.begin_ms).toBeLessThanOrEqual(lastCopy?.end_ms ?? 0)
   expect(prepared.indexes.map(({ name }) => name)).toEqual(['a_id', 'b_pkey'])
 })
 
