@@ -26,7 +26,7 @@ import { summarise } from './summarise.ts'
 // It never: reads the database, overwrites an object on purpose, decides names (object-names.ts) or limits (put-stream.ts).
 
 /** Raw COPY text as it comes, such as a Readable. A chunk need be good only until the next one is asked for. */
-export interface Rows extends AsyncIterable<Buffer> {
+interface Rows extends AsyncIterable<Buffer> {
   /** Lets who waits for the next chunk have this error. */
   destroy(error?: Error): unknown
 }
