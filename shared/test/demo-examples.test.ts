@@ -8,8 +8,10 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 
 import { readKey } from '../../agent/src/config/read-key.ts'
 import { readPolicy } from '../../agent/src/config/read-policy.ts'
+import { agentEnvSchema } from '../../agent/src/env-schema.ts'
 import { readEnv as readAgentEnv } from '../../agent/src/env.ts'
 import { readTrustFile } from '../../agent/src/verify/trust-file.ts'
+import { controlPlaneEnvSchema } from '../../control-plane/src/env-schema.ts'
 import { readEnv as readControlPlaneEnv } from '../../control-plane/src/env.ts'
 import { makeOrderSigner } from '../../control-plane/src/orders/order-signer.ts'
 import { makeKeys, type MadeKeys } from '../../scripts/make-keys.ts'
@@ -27,20 +29,12 @@ beforeAll(async () => {
 
 afterAll(async () => await rm(folder, { recursive: true, force: true }))
 
-/** Names of environment variables that a file parses: keys of its schema, and what it destructures from the environment. */
-async function namesIn(path: string): Promise<string[]> {
-  const text = await readFile(place(path), 'utf8')
-  const schema = [...text.matchAll(/^ {2}([A-Z][A-Z0-9_]*):/gm)].map((match) => match[1] ?? '')
-  const destructured = [...text.matchAll(/\{ ([A-Z][A-Z0-9_]*) \}: NodeJS\.ProcessEnv/g)].map((match) => match[1] ?? '')
-  return [...schema, ...destructured]
-}
-
 test('.env.example names every variable that is read, and no other', async () => {
-  const read = [...(await namesIn('agent/src/env.ts')), ...(await namesIn('control-plane/src/env.ts'))]
-  expect(read).toContain('S3_SECRET_ACCESS_KEY')
-  expect(read).toContain('SIGNING_KEY_FILE')
   const named = Object.keys(parseEnv(await readFile(place('.env.example'), 'utf8')))
-  expect(named.toSorted()).toEqual([...read, 'PRODUCTION_DATABASE_URL', 'STAGING_DATABASE_URL'].toSorted())
+  const read = [...Object.keys(agentEnvSchema.shape), ...Object.keys(controlPlaneEnvSchema.shape)]
+  // Of all variables that can be given as a file, the signing key alone is shown so: that is how keys are made.
+  const ours = new Set([...read, 'SIGNING_KEY_FILE', 'PRODUCTION_DATABASE_URL', 'STAGING_DATABASE_URL'])
+  expect(named.toSorted()).toEqual([...ours].toSorted())
 })
 
 test('The agent and the control plane accept .env.example as it stands', async () => {
