@@ -18,7 +18,7 @@ const SWAP = [
   'agent/test/road-crash.test.ts',
   'agent/test/road-outage.test.ts',
   'agent/test/swap-!(stage-small).test.ts',
-  'agent/test/road-refusals-rows.test.ts',
+  'agent/test/{road-refusals-rows,postgres-round-trip}.test.ts',
   'agent/test/{feed*,network-!(jobs)}.test.ts',
   'agent/test/road-samples.test.ts',
   'agent/test/swift.test.ts',
@@ -35,8 +35,8 @@ const TRUST = [
 /** The search index: mapping, reindexing, and what a search server does wrong. */
 const SEARCH = ['agent/test/search-*.test.ts', 'shared/test/typesense-*.test.ts']
 
-/** What an operator does seldom: installing, upgrading and rolling back, and recovering from the bucket alone. */
-const OPERATE = ['scripts/deploy/*.test.ts', 'agent/test/recovery-*.test.ts']
+/** What an operator does seldom: installing, upgrading and rolling back, looking for what is wrong, recovering from the bucket. */
+const OPERATE = ['scripts/deploy/*.test.ts', 'agent/test/{recovery-*,doctor}.test.ts']
 
 /**
  * A database is a thousand small files, and tests make hundreds of databases: in memory that takes a tenth of the time.
